@@ -1,0 +1,1 @@
+"""Wrapup: every call disposition into CloudAgent, or a recorded reason why not."""

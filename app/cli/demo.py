@@ -1,0 +1,113 @@
+"""What ``wrapup up --sandbox`` adds: a CloudAgent stand-in, an account that points at it, and a key."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.domain.errors import ConfigurationError, NotAuthenticated, NotFound
+from app.embedded.addresses import Address, free_address
+from app.embedded.data_dir import write_private
+from app.secrets import Secret
+from app.services.accounts import AccountSettings
+from app.services.keys import Scope
+from app.storage.accounts import Account
+from app.wiring import Services
+
+ACCOUNT = "sandbox"
+_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """Where the stand-in listens, and the apiKey that it takes."""
+
+    address: Address
+    api_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The stand-in, and a client's key for the account that points at it."""
+
+    stand_in: StandIn
+    client_key: str
+
+    def curl_line(self, api_url: str) -> str:
+        """A disposition of a call that was not there before, to be pasted into a shell."""
+        body = {
+            "account": ACCOUNT,
+            "ucid": str(time.time_ns() // 1000),
+            "did": "918012345678",
+            "agent_id": "a17",
+            "disposition": "Sale",
+        }
+        headers = f"-H 'Authorization: Bearer {self.client_key}' -H 'Content-Type: application/json'"
+        return f"curl -sS {api_url}/v1/dispositions {headers} -d '{json.dumps(body)}'"
+
+
+async def prepare_sandbox(services: Services, data_dir: Path, wanted: bool | None) -> Demo | None:
+    """Sets up account and key for the stand-in, the same as last time if there was one; None for no stand-in.
+
+    ``wanted`` None (neither --sandbox nor --no-sandbox): if there is no account, or it was there before.
+    """
+    file = data_dir / "sandbox.json"  # what stays the same from one start to the next
+    before = _read(file)
+    if wanted is None:
+        wanted = before is not None or not await services.accounts.all()
+    if not wanted:
+        return None
+    stand_in = StandIn(
+        free_address(_HOST, before.address.port if before else 0),
+        before.api_key if before else secrets.token_urlsafe(16),
+    )
+    account = await _account(services)
+    if account is None or before != stand_in or account.base_url != stand_in.address.url:
+        if account and not account.base_url.startswith(f"http://{_HOST}:"):
+            raise ConfigurationError(
+                f"The account {ACCOUNT!r} points at {account.base_url}, and --sandbox would point it at the "
+                "stand-in. Give --no-sandbox."
+            )
+        write_private(file, json.dumps({"port": stand_in.address.port, "api_key": stand_in.api_key}) + "\n")
+        settings = AccountSettings(api_key=Secret(stand_in.api_key), base_url=stand_in.address.url)
+        await services.accounts.set(ACCOUNT, settings, actor="up")
+    return Demo(stand_in, await _client_key(services, data_dir / "sandbox.key"))
+
+
+def _read(file: Path) -> StandIn | None:
+    try:
+        kept = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    return StandIn(Address(_HOST, kept["port"]), kept["api_key"])
+
+
+def _read_key(file: Path) -> str | None:
+    return file.read_text().strip() if file.exists() else None
+
+
+async def _account(services: Services) -> Account | None:
+    try:
+        return await services.accounts.get(ACCOUNT)
+    except NotFound:
+        return None
+
+
+async def _client_key(services: Services, file: Path) -> str:
+    """The key of last time if it still opens the door, else a new one: the database has only its digest."""
+    if kept := _read_key(file):
+        try:
+            await services.keys.authenticate(kept)
+        except NotAuthenticated:
+            pass
+        else:
+            return kept
+    name = ACCOUNT
+    if any(known.name == name for known in await services.keys.all()):
+        name += f"-{secrets.token_hex(3)}"
+    key = await services.keys.create(name, (Scope.SUBMIT, Scope.READ, Scope.OPERATE), [ACCOUNT], actor="up")
+    write_private(file, key + "\n")
+    return key

@@ -1,0 +1,77 @@
+"""One delivery: one call to CloudAgent, under one total deadline, with whatever came of it as a value."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+import httpx
+
+from app.cloudagent import v3_query
+from app.cloudagent.credentials import Credentials, without_echo
+from app.cloudagent.failures import CallFailed
+from app.cloudagent.request import DispositionCall, Endpoint
+from app.cloudagent.transport import CloudAgentTransport
+from app.domain.replies import Answer, Certainty, NoAnswer
+
+BuildRequest = Callable[[Endpoint, Credentials, DispositionCall], httpx.Request]
+
+# Each flavour of CloudAgent's API is a pure function from what is asked to a request.
+FLAVOURS: Mapping[str, BuildRequest] = {"v3-query": v3_query.build}
+
+
+class CloudAgentClient:
+    """Calls CloudAgent. Belongs to one event loop; ``aclose`` it there.
+
+    The transport is called directly: ``httpx.AsyncClient`` would log each URL and add a third to the CPU of a
+    call.
+    """
+
+    def __init__(self, transport: CloudAgentTransport) -> None:
+        self._transport = transport
+
+    async def dispose(
+        self, endpoint: Endpoint, credentials: Credentials, call: DispositionCall, *, deadline: float
+    ) -> Answer | NoAnswer:
+        """Make one call and say what came of it, ``deadline`` seconds from now at the latest.
+
+        The deadline is total: name lookup, connecting, sending, headers and body. Nothing that CloudAgent or
+        the network does raises. Only being cancelled does, and then the outcome is unknown.
+        """
+        request = FLAVOURS[endpoint.flavour](endpoint, credentials, call)
+        started = time.monotonic()
+        request.extensions["wrapup.send_by"] = started + deadline
+        try:
+            async with asyncio.timeout(deadline):
+                response = await self._transport.handle_async_request(request)
+        except CallFailed as failure:
+            return NoAnswer(failure.certainty, str(failure), _milliseconds_since(started))
+        except TimeoutError:
+            if request.extensions.get("wrapup.sent"):
+                reason, certainty = f"no full reply within {deadline:g} s", Certainty.SENT_UNKNOWN
+            else:
+                reason, certainty = f"no connection within {deadline:g} s", Certainty.NOT_SENT
+            return NoAnswer(certainty, reason, _milliseconds_since(started))
+        return Answer(
+            http_status=response.status_code,
+            body=without_echo(_body(response), credentials.api_key),
+            retry_after=response.headers.get("retry-after"),
+            content_type=response.headers.get("content-type"),
+            latency_ms=_milliseconds_since(started),
+            too_large=response.extensions["wrapup.too_large"],
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+
+def _body(response: httpx.Response) -> bytes:
+    """The body as it came. ``response.aread`` would decode it, and 200 KB of gzip are 200 MB of body."""
+    assert isinstance(response.stream, httpx.ByteStream)
+    return b"".join(response.stream)
+
+
+def _milliseconds_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

@@ -1,0 +1,1 @@
+"""What Wrapup knows without doing anything: states, replies, retries, fields. No I/O, no clock, no framework."""

@@ -1,0 +1,195 @@
+"""Accounts: set, held, released, looked up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.broker import Bell
+from app.cloudagent.addresses import AddressPolicy, check_base_url, check_path
+from app.cloudagent.client import FLAVOURS
+from app.domain.errors import Fault, InvalidInput, NotFound
+from app.secrets import Cipher, Secret
+from app.storage import accounts as account_rows
+from app.storage import events
+from app.storage.accounts import Account
+
+DEFAULT_BASE_URL = "https://in1-ccaas-api.ozonetel.com"
+HELD_BY_OPERATOR = "operator"
+
+_REMEMBERED_SECONDS = 2.0
+
+
+class Directory:
+    """Which accounts there are, remembered for a moment: intake asks for each request."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._remembered: dict[str, tuple[float, int]] = {}
+
+    async def find(self, customer: str) -> int | None:
+        """The account's id, or None. An account is never deleted, so what is remembered stays right."""
+        now = time.monotonic()
+        remembered = self._remembered.get(customer)
+        if remembered and remembered[0] > now:
+            return remembered[1]
+        async with self._engine.connect() as connection:
+            account = await account_rows.read(connection, customer)
+        if account is None:
+            return None
+        self._remembered[customer] = now + _REMEMBERED_SECONDS, account.id
+        return account.id
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """What can be set of an account. None leaves a setting as it is, or at its default for a new account."""
+
+    api_key: Secret | None = None
+    base_url: str | None = None
+    path: str | None = None
+    api: str | None = None
+    max_in_flight: int | None = None
+    rate_per_second: float | None = None  # 0: no limit
+
+
+class Accounts:
+    """Sets up accounts and stops and starts their deliveries."""
+
+    def __init__(self, engine: AsyncEngine, cipher: Cipher, bell: Bell, policy: AddressPolicy) -> None:
+        self._engine = engine
+        self._cipher = cipher
+        self._bell = bell
+        self._policy = policy
+
+    async def set(self, customer: str, settings: AccountSettings, *, actor: str) -> Account:
+        """Makes the account or changes it; raises ``InvalidInput`` with every fault.
+
+        A new apiKey does not release an account that is on hold: whoever changes it says when it goes on.
+        """
+        faults = self._faults(customer, settings)
+        async with self._engine.begin() as connection:
+            account = await account_rows.read(connection, customer)
+            if account is None and settings.api_key is None:
+                faults.append(_fault("api_key", "is missing: a new account needs it (--api-key-stdin)."))
+            if faults:
+                raise InvalidInput(faults)
+            values = self._values(settings)
+            if account is None:
+                values.setdefault("base_url", DEFAULT_BASE_URL)
+                account_id = await account_rows.create(connection, {"customer": customer, **values})
+            else:
+                account_id = account.id
+                await account_rows.change(connection, account_id, values)
+            await events.tell(
+                connection,
+                actor=actor,
+                action="account changed" if account else "account created",
+                subject=f"account:{customer}",
+                account_id=account_id,
+                reason="set: " + ", ".join(sorted(values)),
+            )
+            changed = await account_rows.read(connection, customer)
+        assert changed is not None
+        return changed
+
+    async def hold(self, customer: str, *, actor: str, reason: str | None = None) -> Account:
+        """Stops the account's deliveries at once; they wait. Holding it twice changes nothing."""
+        async with self._engine.begin() as connection:
+            account = await self._read(connection, customer)
+            held = await account_rows.hold(connection, account.id, cause=HELD_BY_OPERATOR, reason=reason)
+            if held:
+                await events.tell(
+                    connection,
+                    actor=actor,
+                    action="account held",
+                    subject=f"account:{customer}",
+                    account_id=account.id,
+                    reason=reason,
+                )
+            return await self._read(connection, customer)
+
+    async def release(self, customer: str, *, actor: str, reason: str | None = None) -> Account:
+        """Lets the account's deliveries go on. Releasing what is not held changes nothing."""
+        async with self._engine.begin() as connection:
+            account = await self._read(connection, customer)
+            if await account_rows.release(connection, account.id):
+                await events.tell(
+                    connection,
+                    actor=actor,
+                    action="account released",
+                    subject=f"account:{customer}",
+                    account_id=account.id,
+                    reason=reason,
+                )
+            released = await self._read(connection, customer)
+        self._bell.ring()
+        return released
+
+    async def get(self, customer: str) -> Account:
+        """One account; raises ``NotFound``."""
+        async with self._engine.connect() as connection:
+            return await self._read(connection, customer)
+
+    async def all(self) -> list[Account]:
+        """All accounts by name."""
+        async with self._engine.connect() as connection:
+            return await account_rows.read_all(connection)
+
+    async def _read(self, connection: Any, customer: str) -> Account:
+        account = await account_rows.read(connection, customer)
+        if account is None:
+            raise NotFound(f"There is no account {customer!r}. `wrapup accounts list` shows those there are.")
+        return account
+
+    def _values(self, settings: AccountSettings) -> dict[str, Any]:
+        """The columns that the settings change."""
+        plain: Mapping[str, Any] = {
+            "base_url": settings.base_url,
+            "path": settings.path,
+            "api": settings.api,
+            "max_in_flight": settings.max_in_flight,
+        }
+        values = {name: value for name, value in plain.items() if value is not None}
+        if settings.api_key is not None:
+            values["api_key"] = self._cipher.encrypt(settings.api_key)
+        if settings.rate_per_second is not None:
+            values["rate_per_second"] = settings.rate_per_second or None
+        return values
+
+    def _faults(self, customer: str, settings: AccountSettings) -> list[Fault]:
+        faults: list[Fault] = []
+        rate, most = settings.rate_per_second, settings.max_in_flight
+        if not customer.strip() or customer != customer.strip() or len(customer) > 100 or not customer.isprintable():
+            faults.append(_fault("customer", "must be CloudAgent's user name: 1 to 100 visible characters."))
+        if settings.api_key is not None and not _is_key(settings.api_key):
+            faults.append(_fault("api_key", "must have 1 to 500 characters, no spaces, no control characters."))
+        if settings.api is not None and settings.api not in FLAVOURS:
+            faults.append(_fault("api", f"is {settings.api!r}; there are: {', '.join(FLAVOURS)}."))
+        if most is not None and not 1 <= most <= 10_000:
+            faults.append(_fault("max_in_flight", f"is {most}; it must be between 1 and 10000."))
+        if rate is not None and not 0 <= rate <= 100_000:
+            faults.append(_fault("rate_per_second", f"is {rate:g}; it must be between 0 (no limit) and 100000."))
+        for value, check in ((settings.base_url, self._check_url), (settings.path, check_path)):
+            if value is not None:
+                try:
+                    check(value)
+                except InvalidInput as error:
+                    faults.extend(error.faults)
+        return faults
+
+    def _check_url(self, url: str) -> None:
+        check_base_url(url, self._policy)
+
+
+def _fault(field: str, message: str) -> Fault:
+    return Fault(field, f"{field} {message}")
+
+
+def _is_key(secret: Secret) -> bool:
+    text = secret.reveal()
+    return 0 < len(text) <= 500 and text.isprintable() and not any(character.isspace() for character in text)

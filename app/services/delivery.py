@@ -1,0 +1,306 @@
+"""Delivery: claim, call, classify, record.
+
+The pump keeps calls to CloudAgent in flight and claims more as they end; nothing waits for the slowest. Each attempt
+is committed before its call, and its end is recorded only by who still holds the call's lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.broker import Bell
+from app.cloudagent.client import CloudAgentClient
+from app.cloudagent.credentials import Credentials
+from app.cloudagent.request import DispositionCall, Endpoint
+from app.domain.callback_time import CallbackFormat, format_callback_time
+from app.domain.replies import Answer, Certainty, NoAnswer, Outcome, Verdict, classify
+from app.domain.retry import RetryPolicy, Situation, decide
+from app.secrets import Cipher
+from app.services.group_commit import GroupCommit
+from app.storage import accounts, attempts, calls, events
+from app.storage.attempts import Finish
+from app.storage.calls import Claim, Delivery
+from app.storage.engine import DATABASE_TROUBLE
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_AFTER_TROUBLE = 0.5  # seconds, before the database is asked again
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """What delivering depends on. ``call_deadline`` and ``start_within`` are in seconds.
+
+    A call that does not start within ``start_within`` of its claim is not made: together with the deadline and a
+    margin it is shorter than the lease, so that no call is under way when its lease is out.
+    """
+
+    in_flight: int
+    call_deadline: float
+    start_within: float
+    lease: timedelta
+    retry: RetryPolicy
+    pause_limit: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A call that has ended, on its way into the record."""
+
+    delivery: Delivery
+    verdict: Verdict
+    notes: Sequence[str]
+
+
+class Pump:
+    """Delivers what is due until there is nothing more. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        client: CloudAgentClient,
+        cipher: Cipher,
+        bell: Bell,
+        settings: DeliverySettings,
+        *,
+        name: str,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._engine = engine
+        self._client = client
+        self._cipher = cipher
+        self._bell = bell
+        self._settings = settings
+        self._name = name
+        self._jitter = jitter
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._more = False  # the last claim left something behind
+        self._record: GroupCommit[_Ended, bool] = GroupCommit(self._record_group)
+
+    def wake(self) -> None:
+        """Says that something may be due. From the pump's own loop; cheap, and as often as you like."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Says that nothing more is to be claimed. ``run`` returns when the calls in flight are recorded."""
+        self._stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Delivers, until ``stop``."""
+        while not self._stopping:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self._fill()
+            except DATABASE_TROUBLE as error:
+                log.warning("can't claim, trying again", error=type(error).__name__)
+                await asyncio.sleep(_PAUSE_AFTER_TROUBLE)
+                self._woken.set()
+        while self._in_flight:
+            await asyncio.wait(self._in_flight)
+
+    async def _fill(self) -> None:
+        """Claims until all slots are taken or nothing is due."""
+        while not self._stopping and (room := self._settings.in_flight - len(self._in_flight)) > 0:
+            start_by = asyncio.get_running_loop().time() + self._settings.start_within
+            claim = await self._claim(room)
+            self._more = claim.more
+            for delivery in claim.deliveries:
+                task = asyncio.create_task(self._deliver(delivery, start_by))
+                self._in_flight.add(task)
+                task.add_done_callback(self._ended)
+            if not claim.deliveries or not claim.more:
+                return
+        if self._more:
+            self._bell.ring()  # all hands full here; perhaps a sibling has a free one
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        if self._more:
+            self._woken.set()
+        if not task.cancelled() and (error := task.exception()):
+            # The attempt stays open; when its lease is out it is recorded as of unknown outcome, and repeated.
+            log.error("a delivery broke", exc_info=error)
+
+    # The verbs of one delivery.
+
+    async def _claim(self, room: int) -> Claim:
+        async with self._engine.begin() as connection:
+            return await calls.claim(connection, room=room, lease=self._settings.lease, worker=self._name)
+
+    async def _deliver(self, delivery: Delivery, start_by: float) -> None:
+        notes: list[str] = []
+        verdict = classify(await self._call(delivery, start_by, notes))
+        log.info(
+            "attempt ended",
+            disposition=str(delivery.disposition_id),
+            account=delivery.customer,
+            attempt=delivery.attempt_number,
+            outcome=verdict.outcome.value,
+            http_status=verdict.http_status,
+            latency_ms=verdict.latency_ms,
+        )
+        if await self._record.submit(_Ended(delivery, verdict, notes)):
+            self._woken.set()
+
+    async def _call(self, delivery: Delivery, start_by: float, notes: list[str]) -> Answer | NoAnswer:
+        """The one call of this attempt. Never raises for what CloudAgent or the network does."""
+        if asyncio.get_running_loop().time() > start_by:
+            return NoAnswer(Certainty.NOT_SENT, "the worker was too slow to start the call within its lease")
+        pause = delivery.pause_after_dispose
+        if pause and delivery.started_at - delivery.created_at > self._settings.pause_limit:
+            pause = False  # it would pause the agent in the middle of other work
+            notes.append("pause_after_dispose left out: too long after acceptance")
+        callback = None
+        if delivery.callback_time is not None:
+            form = CallbackFormat(delivery.callback_format or delivery.account_format)
+            callback = format_callback_time(delivery.callback_time, form)
+            if delivery.callback_format is not None:
+                notes.append(f"callback_time written as {form}, the other format")
+        return await self._client.dispose(
+            Endpoint(delivery.base_url, delivery.api, delivery.path),
+            Credentials(self._cipher.decrypt(delivery.api_key)),
+            DispositionCall(
+                customer=delivery.customer,
+                ucid=delivery.ucid,
+                did=delivery.did,
+                agent_id=delivery.agent_id,
+                disposition=delivery.disposition,
+                request_id=str(delivery.attempt_id),
+                comments=delivery.comments,
+                callback_time_text=callback,
+                callback_time_zone=delivery.callback_time_zone,
+                pause_after_dispose=pause,
+                pause_reason=delivery.pause_reason,
+            ),
+            deadline=self._settings.call_deadline,
+        )
+
+    async def _record_group(self, ended: Sequence[_Ended]) -> Sequence[bool | Exception]:
+        """Records a group in one transaction, trying until the database takes it.
+
+        Trying again is safe, also after a COMMIT without an answer: what is recorded has given its lease back, and
+        comes out as late, which changes nothing.
+        """
+        while True:
+            try:
+                async with self._engine.begin() as connection:
+                    due = await self._record_in(connection, ended)
+                return [due] * len(ended)
+            except DATABASE_TROUBLE as error:
+                log.warning("can't record, trying again", attempts=len(ended), error=type(error).__name__)
+                await asyncio.sleep(_PAUSE_AFTER_TROUBLE)
+
+    async def _record_in(self, connection: AsyncConnection, ended: Sequence[_Ended]) -> bool:
+        current, now = await calls.lock_current(
+            connection, [(one.delivery.call_id, one.delivery.epoch) for one in ended]
+        )
+        assert now is not None
+        in_time = [one for one in ended if (one.delivery.call_id, one.delivery.epoch) in current]
+        late = [one for one in ended if (one.delivery.call_id, one.delivery.epoch) not in current]
+        due = False
+        if in_time:
+            finishes = [self._finish(one, now) for one in in_time]
+            due = await attempts.finish(connection, finishes, worker=self._name)
+            for one, finish in zip(in_time, finishes, strict=True):
+                await self._learn(connection, one, finish)
+        if late:
+            log.warning("finished after the lease was out", attempts=[str(one.delivery.attempt_id) for one in late])
+            await attempts.note_late(connection, [(one.delivery.attempt_id, one.verdict, now) for one in late])
+        return due
+
+    def _finish(self, ended: _Ended, now: datetime) -> Finish:
+        delivery = ended.delivery
+        situation = Situation(
+            tries=delivery.tries,
+            now=now,
+            expires_at=delivery.expires_at,
+            jitter=self._jitter(),
+            other_format_left=delivery.callback_time is not None and delivery.callback_format is None,
+        )
+        decision = decide(ended.verdict, situation, self._settings.retry)
+        return Finish(
+            call_id=delivery.call_id,
+            epoch=delivery.epoch,
+            account_id=delivery.account_id,
+            disposition_id=delivery.disposition_id,
+            attempt_id=delivery.attempt_id,
+            verdict=ended.verdict,
+            decision=decision,
+            next_format=CallbackFormat(delivery.account_format).other if decision.other_format else None,
+            notes=ended.notes,
+        )
+
+    async def _learn(self, connection: AsyncConnection, ended: _Ended, finish: Finish) -> None:
+        """What an attempt showed about its account."""
+        delivery = ended.delivery
+        if finish.decision.hold is not None:
+            await self._hold(connection, delivery, ended.verdict)
+        if ended.verdict.delivered and delivery.callback_format not in (None, delivery.account_format):
+            await accounts.remember_format(connection, delivery.account_id, delivery.callback_format)
+
+    async def _hold(self, connection: AsyncConnection, delivery: Delivery, verdict: Verdict) -> None:
+        said = " ".join(filter(None, (verdict.reply_status, verdict.reply_details)))
+        reason = f"HTTP {verdict.http_status}: {said}"
+        customer = await accounts.hold(
+            connection,
+            delivery.account_id,
+            cause=verdict.outcome.value,
+            reason=reason,
+            revision=delivery.account_revision,
+        )
+        if customer is not None:
+            log.error("account put on hold", account=customer, cause=verdict.outcome.value, reason=reason)
+            await events.tell(
+                connection,
+                actor=self._name,
+                action="account held",
+                subject=f"account:{customer}",
+                account_id=delivery.account_id,
+                reason=f"{verdict.outcome}: {reason}",
+            )
+
+
+async def recover(
+    engine: AsyncEngine,
+    policy: RetryPolicy,
+    *,
+    name: str,
+    jitter: Callable[[], float] = random.random,
+    limit: int = 500,
+) -> int:
+    """Takes back what dead workers held: the attempt's outcome is unknown, and it is repeated on schedule.
+
+    Gives the number of attempts; ``limit`` bounds one call. On hold or not: an attempt never stays open.
+    """
+    lost = Verdict(Outcome.UNKNOWN, Certainty.SENT_UNKNOWN, 0, reply_details="the worker was lost")
+    async with engine.begin() as connection:
+        abandoned = await calls.lock_abandoned(connection, limit=limit)
+        if not abandoned:
+            return 0
+        finishes = [
+            Finish(
+                call_id=one.call_id,
+                epoch=one.epoch,
+                account_id=one.account_id,
+                disposition_id=one.disposition_id,
+                attempt_id=one.attempt_id,
+                verdict=lost,
+                decision=decide(lost, Situation(one.tries, one.now, one.expires_at, jitter()), policy),
+                finished=False,
+            )
+            for one in abandoned
+        ]
+        await attempts.finish(connection, finishes, worker=name)
+    log.warning("attempts of lost workers", attempts=len(abandoned))
+    return len(abandoned)

@@ -1,0 +1,127 @@
+"""The settings: every ``WRAPUP_`` variable, read here and nowhere else. No secret has a default."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.domain.errors import ConfigurationError
+from app.domain.retry import RetryPolicy
+
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+def parse_duration(text: object) -> timedelta:
+    """``250ms``, ``10s``, ``5m``, ``72h``, ``400d`` as a duration; raises ``ValueError`` with what is taken."""
+    if isinstance(text, timedelta):
+        return text
+    match = _DURATION.fullmatch(str(text).strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration: write it like 250ms, 10s, 5m, 72h or 400d")
+    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+
+
+def _parse_durations(text: object) -> list[timedelta]:
+    parts = text.split(",") if isinstance(text, str) else text
+    if not isinstance(parts, list | tuple) or not parts:
+        raise ValueError("give at least one duration, comma-separated: 5s,15s,1m")
+    return [parse_duration(part) for part in parts]
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
+Durations = Annotated[list[timedelta], NoDecode, BeforeValidator(_parse_durations)]
+
+
+class Settings(BaseSettings):
+    """What can be set from outside. The names of the contract, in lower case."""
+
+    model_config = SettingsConfigDict(env_prefix="WRAPUP_", extra="ignore", frozen=True)
+
+    # Where things are. Without a URL, `wrapup up` starts its own server below the data dir.
+    database_url: SecretStr | None = None
+    broker_url: SecretStr | None = None
+    data_dir: Path = Path(".wrapup")
+    secret_keys: SecretStr | None = None
+    postgres_bin_dir: Path | None = None
+    valkey_binary: Path | None = None
+
+    # Calling CloudAgent.
+    call_deadline_seconds: float = Field(default=10, gt=0, le=120)
+    calls_in_flight: int = Field(default=200, ge=1, le=5000)
+    allow_private_addresses: bool = False
+    allow_loopback_addresses: bool = True
+    watchdog: Duration = timedelta(seconds=5)
+    lease_margin: Duration = timedelta(seconds=5)
+
+    # Trying again.
+    retry_delays: Durations = _parse_durations("5s,15s,1m,5m,15m,1h,2h,4h,8h")
+    max_attempts: int = Field(default=20, ge=1, le=1000)
+    max_age: Duration = timedelta(hours=72)
+    pause_after_dispose_limit: Duration = timedelta(minutes=5)
+
+    # Taking in.
+    duplicate_window: Duration = timedelta(minutes=10)
+    max_body_bytes: int = Field(default=65536, ge=1024)
+    max_batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    body_timeout: Duration = timedelta(seconds=10)
+    intake_queue: int = Field(default=10_000, ge=1)
+
+    # Keeping.
+    retention: Duration = timedelta(days=400)
+
+    # Saying.
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a claimed call belongs to its worker: deadline + watchdog + margin, so that a worker that is
+        still able to send never holds an expired lease (see ``workers/runtime.py``)."""
+        return timedelta(seconds=self.call_deadline_seconds) + self.watchdog + self.lease_margin
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The schedule of repeats."""
+        return RetryPolicy(delays=tuple(self.retry_delays), max_attempts=self.max_attempts)
+
+    def require_database_url(self) -> str:
+        """The database's URL; raises ``ConfigurationError`` if there is none."""
+        return _required(self.database_url, "DATABASE_URL")
+
+    def require_broker_url(self) -> str:
+        """The broker's URL; raises ``ConfigurationError`` if there is none."""
+        return _required(self.broker_url, "BROKER_URL")
+
+    def require_secret_keys(self) -> list[str]:
+        """The Fernet keys, the encrypting one first; raises ``ConfigurationError`` if there is none."""
+        keys = _required(self.secret_keys, "SECRET_KEYS").split(",")
+        return [key.strip() for key in keys if key.strip()]
+
+
+def _required(value: SecretStr | None, name: str) -> str:
+    if value is None or not value.get_secret_value().strip():
+        raise ConfigurationError(
+            f"WRAPUP_{name} is not set. Set it, or run the command beside `wrapup up` with the same --data-dir."
+        )
+    return value.get_secret_value().strip()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings from the environment; raises ``ConfigurationError`` that names every wrong variable at once."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # names are checked by pydantic
+    except ValidationError as error:
+        faults = (f"WRAPUP_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
+        raise ConfigurationError("; ".join(faults)) from None

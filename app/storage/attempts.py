@@ -1,0 +1,128 @@
+"""Attempts: what became of a call to CloudAgent, recorded with everything that follows from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.lifecycle import DELIVER, FAIL, FINAL, PUT_BACK, RETRY_LATER
+from app.domain.replies import Verdict
+from app.domain.retry import Decision
+from app.storage.transitions import leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of an attempt: what it came to and what was decided. The caller holds its call's lock."""
+
+    call_id: int
+    epoch: int
+    account_id: int
+    disposition_id: UUID
+    attempt_id: UUID
+    verdict: Verdict
+    decision: Decision
+    next_format: str | None = None  # the call-back format of the next attempt, if it is not the account's
+    finished: bool = True  # False: nobody saw the end; the attempt keeps ``finished_at`` null
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+# All four edges that leave ``sending`` leave it alone, so one guard serves them all.
+assert DELIVER.leaves == FAIL.leaves == RETRY_LATER.leaves == PUT_BACK.leaves
+_LEAVES = leaves(DELIVER)
+
+# The guard is twofold: the caller holds the lock of a call whose epoch is the attempt's, and the disposition is still
+# ``sending``. The call's ``next_at`` keeps what intake wrote while the lease was held: a newer disposition goes next.
+_FINISH = text(f"""
+    WITH finish AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:call_ids AS bigint[]), CAST(:epochs AS int[]), CAST(:disposition_ids AS uuid[]),
+            CAST(:attempt_ids AS uuid[]), CAST(:outcomes AS text[]), CAST(:certainties AS text[]),
+            CAST(:http_statuses AS int[]), CAST(:reply_statuses AS text[]), CAST(:reply_details AS text[]),
+            CAST(:latencies AS int[]), CAST(:states AS text[]), CAST(:causes AS text[]),
+            CAST(:next_ats AS timestamptz[]), CAST(:formats AS text[]), CAST(:put_back AS bool[]),
+            CAST(:final AS bool[]), CAST(:actions AS text[]), CAST(:finished AS bool[]), CAST(:notes AS text[]))
+            AS f(call_id, epoch, disposition_id, attempt_id, outcome, certainty, http_status, reply_status,
+                 reply_details, latency_ms, state, cause, next_at, format, put_back, final, action, finished, note)
+    ), attempt AS (
+        UPDATE attempts a
+        SET finished_at = CASE WHEN f.finished THEN clock_timestamp() END, outcome = f.outcome,
+            certainty = f.certainty, http_status = f.http_status, reply_status = f.reply_status,
+            reply_details = f.reply_details, latency_ms = f.latency_ms,
+            notes = a.notes || CASE WHEN f.note = '' THEN '{{}}' ELSE string_to_array(f.note, E'\\n') END
+        FROM finish f WHERE a.id = f.attempt_id AND a.outcome IS NULL
+    ), moved AS (
+        UPDATE dispositions d
+        SET state = f.state, outcome = f.outcome, cause = f.cause, next_attempt_at = f.next_at,
+            callback_format = coalesce(f.format, d.callback_format), tries = d.tries - f.put_back::int,
+            finished_at = CASE WHEN f.final THEN clock_timestamp() END
+        FROM finish f WHERE d.id = f.disposition_id AND d.state IN {_LEAVES}
+        RETURNING d.id, d.account_id, old.state AS from_state, d.state, d.cause, f.action
+    ), told AS (
+        INSERT INTO events (actor, action, account_id, disposition_id, from_state, to_state, reason)
+        SELECT :worker, action, account_id, id, from_state, state, cause FROM moved WHERE action IS NOT NULL
+    )
+    UPDATE calls SET lease_until = NULL, next_at = least(calls.next_at, f.next_at)
+    FROM finish f WHERE calls.id = f.call_id AND calls.epoch = f.epoch
+    RETURNING calls.next_at <= clock_timestamp() AS due
+""")
+
+_NOTE_LATE = text("""
+    UPDATE attempts SET notes = attempts.notes || late.note
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:notes AS text[])) AS late(id, note)
+    WHERE attempts.id = late.id AND attempts.finished_at IS NULL
+""")
+
+
+async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, worker: str) -> bool:
+    """Records the ends of attempts whose calls are locked by the caller and still theirs.
+
+    True if a call has something due right away: a newer disposition that waited, or a repeat without a pause.
+    """
+    columns: defaultdict[str, list[object]] = defaultdict(list)
+    for one in finishes:
+        verdict, decision = one.verdict, one.decision
+        columns["call_ids"].append(one.call_id)
+        columns["epochs"].append(one.epoch)
+        columns["disposition_ids"].append(one.disposition_id)
+        columns["attempt_ids"].append(one.attempt_id)
+        columns["outcomes"].append(verdict.outcome.value)
+        columns["certainties"].append(verdict.certainty.value)
+        columns["http_statuses"].append(verdict.http_status)
+        columns["reply_statuses"].append(verdict.reply_status)
+        columns["reply_details"].append(verdict.reply_details)
+        columns["latencies"].append(verdict.latency_ms if one.finished else None)
+        columns["states"].append(decision.edge.enters.value)
+        columns["causes"].append(None if decision.cause is None else str(decision.cause))
+        columns["next_ats"].append(decision.next_attempt_at)
+        columns["formats"].append(one.next_format)
+        columns["put_back"].append(decision.edge is PUT_BACK)
+        columns["final"].append(decision.edge.enters in FINAL)
+        columns["actions"].append(decision.edge.action)
+        columns["finished"].append(one.finished)
+        columns["notes"].append("\n".join(one.notes))
+    due = await connection.scalars(_FINISH, {**columns, "worker": worker})
+    return any(due)
+
+
+async def note_late(connection: AsyncConnection, late: Sequence[tuple[UUID, Verdict, datetime]]) -> None:
+    """Notes what attempts came to whose lease had run out before. It changes nothing else.
+
+    An attempt that has its end is left alone: it was recorded, only the COMMIT's answer got lost.
+    """
+    await connection.execute(
+        _NOTE_LATE,
+        {
+            "ids": [attempt_id for attempt_id, _, _ in late],
+            "notes": [
+                f"finished late, at {at:%Y-%m-%dT%H:%M:%S.%fZ}, after its lease was out: {verdict.outcome}"
+                for _, verdict, at in late
+            ],
+        },
+    )

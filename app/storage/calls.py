@@ -1,0 +1,256 @@
+"""Calls: the lease. Claiming what is due, and taking back what a dead worker held.
+
+A call is claimed, not a disposition: two dispositions of one call are never under way at once. ``epoch`` grows with
+each claim, and only who knows the current one may finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.lifecycle import SEND, SUPERSEDE
+from app.storage.transitions import IS_WAITING, leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed disposition with all that its one call to CloudAgent needs, its attempt row committed."""
+
+    call_id: int
+    epoch: int
+    lease_until: datetime
+    disposition_id: UUID
+    attempt_id: UUID
+    attempt_number: int
+    tries: int
+    created_at: datetime
+    started_at: datetime
+    expires_at: datetime
+    account_id: int
+    ucid: str
+    did: str
+    agent_id: str
+    disposition: str
+    comments: str | None
+    callback_time: datetime | None
+    callback_time_zone: str | None
+    callback_format: str | None  # set once the account's format was refused
+    pause_after_dispose: bool
+    pause_reason: str | None
+    customer: str
+    api_key: str  # a Fernet token
+    base_url: str
+    path: str | None
+    api: str
+    account_format: str  # the call-back format that the account takes, as far as is known
+    account_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim brought. ``more``: something due was left behind for want of room."""
+
+    deliveries: Sequence[Delivery]
+    more: bool
+
+
+# The least recently served accounts first; locked in one order for everybody.
+_LOCK_LANES = text("""
+    SELECT account_id FROM lanes
+    WHERE account_id IN (
+        SELECT lane.account_id
+        FROM lanes lane JOIN accounts ON accounts.id = lane.account_id
+        WHERE accounts.hold_cause IS NULL
+          AND EXISTS (SELECT FROM calls WHERE calls.account_id = lane.account_id
+                      AND lease_until IS NULL AND next_at <= statement_timestamp())
+        ORDER BY served_at LIMIT :room)
+    ORDER BY account_id
+    FOR UPDATE
+""")
+
+# GCRA: a lane may run ahead of its pace by one second's worth, or by one call if its pace is slower than that.
+_LEASE = text("""
+    WITH lane AS MATERIALIZED (
+        SELECT lanes.account_id, accounts.rate_per_second, paced_until,
+               least(:share,
+                     max_in_flight - (SELECT count(*) FROM calls
+                                      WHERE account_id = accounts.id AND lease_until IS NOT NULL),
+                     CASE WHEN rate_per_second IS NOT NULL THEN floor(
+                         greatest(1, rate_per_second)
+                         - rate_per_second * extract(epoch FROM greatest(paced_until, now) - now) + 1e-9)
+                     END) AS room,
+               now
+        FROM lanes JOIN accounts ON accounts.id = lanes.account_id, (SELECT clock_timestamp() AS now) AS clock
+        WHERE lanes.account_id = ANY(:accounts)
+    ), due AS MATERIALIZED (
+        SELECT call.id, lane.account_id
+        FROM lane CROSS JOIN LATERAL (
+            SELECT id FROM calls
+            WHERE account_id = lane.account_id AND lease_until IS NULL AND next_at <= statement_timestamp()
+            ORDER BY next_at LIMIT greatest(lane.room, 0)::int
+            FOR UPDATE SKIP LOCKED
+        ) AS call
+    ), leased AS (
+        UPDATE calls SET epoch = epoch + 1, lease_until = clock_timestamp() + :lease, next_at = NULL
+        FROM due WHERE calls.id = due.id
+        RETURNING calls.id, calls.epoch, calls.lease_until
+    ), served AS (
+        UPDATE lanes
+        SET served_at = lane.now,
+            paced_until = CASE WHEN lane.rate_per_second IS NULL THEN lanes.paced_until ELSE
+                greatest(lanes.paced_until, lane.now)
+                + make_interval(secs => (SELECT count(*) FROM due WHERE due.account_id = lane.account_id)
+                                        / lane.rate_per_second) END
+        FROM lane WHERE lanes.account_id = lane.account_id
+    )
+    SELECT id, epoch, lease_until FROM leased
+""").bindparams(bindparam("share"))
+
+# The newest waiting disposition of each leased call goes, the older ones are superseded. One that is older than what
+# was ever sent for its call is superseded as well, however it came to be waiting. What is not due yet or has expired
+# is left where it is.
+_SEND = text(f"""
+    WITH leased AS (
+        SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS int[]), CAST(:leases AS timestamptz[]))
+             AS lease(call_id, epoch, lease_until)
+    ), waiting AS MATERIALIZED (
+        SELECT d.id, d.call_id, d.seq, leased.epoch, leased.lease_until, calls.started_seq,
+               first_value(d.id) OVER newest_first AS newest_id,
+               row_number() OVER newest_first AS age
+        FROM leased JOIN calls ON calls.id = leased.call_id JOIN dispositions d ON d.call_id = leased.call_id
+        WHERE d.{IS_WAITING}
+        WINDOW newest_first AS (PARTITION BY d.call_id ORDER BY d.seq DESC)
+    ), outdated AS (
+        UPDATE dispositions d
+        SET state = '{SUPERSEDE.enters}', finished_at = clock_timestamp(), next_attempt_at = NULL,
+            superseded_by = CASE WHEN waiting.seq < waiting.started_seq
+                THEN (SELECT newer.id FROM dispositions newer
+                      WHERE newer.call_id = waiting.call_id AND newer.seq = waiting.started_seq)
+                ELSE waiting.newest_id END
+        FROM waiting
+        WHERE d.id = waiting.id AND (waiting.age > 1 OR waiting.seq < waiting.started_seq)
+          AND d.state IN {leaves(SUPERSEDE)}
+        RETURNING d.id, d.account_id, old.state AS from_state, d.superseded_by
+    ), told AS (
+        INSERT INTO events (actor, action, account_id, disposition_id, from_state, to_state, reason)
+        SELECT :worker, '{SUPERSEDE.action}', account_id, id, from_state, '{SUPERSEDE.enters}',
+               'superseded by ' || superseded_by
+        FROM outdated
+    ), sent AS (
+        UPDATE dispositions d
+        SET state = '{SEND.enters}', attempt_count = attempt_count + 1, tries = tries + 1, next_attempt_at = NULL
+        FROM waiting
+        WHERE d.id = waiting.id AND waiting.age = 1 AND waiting.seq >= waiting.started_seq
+          AND d.state IN {leaves(SEND)}
+          AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= clock_timestamp())
+          AND d.expires_at > clock_timestamp()
+        RETURNING d.*, waiting.epoch, waiting.lease_until
+    ), attempt AS (
+        INSERT INTO attempts (id, disposition_id, account_id, number, epoch, worker, started_at)
+        SELECT uuidv7(), id, account_id, attempt_count, epoch, :worker, clock_timestamp() FROM sent
+        RETURNING id, disposition_id, started_at
+    ), started AS (
+        UPDATE calls SET started_seq = sent.seq FROM sent WHERE calls.id = sent.call_id
+    )
+    SELECT sent.call_id, sent.epoch, sent.lease_until, sent.id AS disposition_id, attempt.id AS attempt_id,
+           sent.attempt_count AS attempt_number, sent.tries, sent.created_at, attempt.started_at, sent.expires_at,
+           sent.account_id, sent.ucid, sent.did, sent.agent_id, sent.disposition, sent.comments,
+           sent.callback_time, sent.callback_time_zone, sent.callback_format, sent.pause_after_dispose,
+           sent.pause_reason, accounts.customer, accounts.api_key, accounts.base_url, accounts.path, accounts.api,
+           accounts.callback_format AS account_format, accounts.revision AS account_revision
+    FROM sent JOIN attempt ON attempt.disposition_id = sent.id JOIN accounts ON accounts.id = sent.account_id
+""")
+
+# A call that had nothing to send after all. ``next_at`` may only ever be too early, so that this mends it.
+_LET_GO = text(f"""
+    UPDATE calls SET lease_until = NULL, next_at = (
+        SELECT min(coalesce(d.next_attempt_at, d.created_at)) FROM dispositions d
+        WHERE d.call_id = calls.id AND d.{IS_WAITING} AND d.expires_at > clock_timestamp())
+    WHERE id = ANY(:ids)
+""")
+
+
+async def claim(connection: AsyncConnection, *, room: int, lease: timedelta, worker: str) -> Claim:
+    """Leases up to ``room`` due calls and writes the attempt of each, in one transaction that the caller commits.
+
+    Accounts share the room evenly. An account's calls in flight and its pace are counted under its lane's lock, for
+    all workers together; accounts on hold are passed over.
+    """
+    accounts = list((await connection.scalars(_LOCK_LANES, {"room": room})).all())
+    if not accounts:
+        return Claim((), more=False)
+    share = max(1, room // len(accounts))
+    leased = (await connection.execute(_LEASE, {"accounts": accounts, "share": share, "lease": lease})).all()
+    if not leased:
+        return Claim((), more=True)  # due, but its account is at its limits: a finish or time makes room
+    ids = [row.id for row in leased]
+    rows = await connection.execute(
+        _SEND,
+        {
+            "ids": ids,
+            "epochs": [row.epoch for row in leased],
+            "leases": [row.lease_until for row in leased],
+            "worker": worker,
+        },
+    )
+    deliveries = [Delivery(*row) for row in rows]
+    sent = {delivery.call_id for delivery in deliveries}
+    idle = [call_id for call_id in ids if call_id not in sent]
+    if idle:
+        await connection.execute(_LET_GO, {"ids": idle})
+    return Claim(deliveries, more=len(leased) >= share)
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """An attempt whose worker let its lease run out. Its call is locked. Times are the database's."""
+
+    call_id: int
+    epoch: int
+    account_id: int
+    disposition_id: UUID
+    attempt_id: UUID
+    tries: int
+    expires_at: datetime
+    now: datetime
+
+
+_ABANDONED = text("""
+    WITH lost AS MATERIALIZED (
+        SELECT id, epoch, account_id FROM calls WHERE lease_until < clock_timestamp()
+        ORDER BY account_id, ucid LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    SELECT lost.id AS call_id, lost.epoch, lost.account_id, d.id AS disposition_id, attempts.id AS attempt_id,
+           d.tries, d.expires_at, clock_timestamp() AS now
+    FROM lost JOIN dispositions d ON d.call_id = lost.id AND d.state = 'sending'
+    JOIN attempts ON attempts.disposition_id = d.id AND attempts.number = d.attempt_count
+""")
+
+
+async def lock_abandoned(connection: AsyncConnection, *, limit: int) -> list[Abandoned]:
+    """Locks up to ``limit`` calls whose lease is out and gives their open attempts."""
+    return [Abandoned(*row) for row in await connection.execute(_ABANDONED, {"limit": limit})]
+
+
+_LOCK_IN_ORDER = text("""
+    SELECT id, epoch, lease_until IS NOT NULL AS leased, clock_timestamp() AS now
+    FROM calls WHERE id = ANY(:ids) ORDER BY account_id, ucid FOR UPDATE
+""")
+
+
+async def lock_current(
+    connection: AsyncConnection, epochs: Sequence[tuple[int, int]]
+) -> tuple[set[tuple[int, int]], datetime | None]:
+    """Locks the calls of ``(call_id, epoch)`` pairs; gives the pairs that still hold their lease, and the time.
+
+    A pair that is missing from the answer has lost its call to somebody else: its finish comes too late.
+    """
+    rows = (await connection.execute(_LOCK_IN_ORDER, {"ids": [call_id for call_id, _ in epochs]})).all()
+    held = {(row.id, row.epoch) for row in rows if row.leased}
+    return {pair for pair in epochs if pair in held}, rows[-1].now if rows else None

@@ -1,0 +1,297 @@
+"""Dispositions: stored in groups under the locks of their calls."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.disposition import NewDisposition
+from app.domain.lifecycle import ACCEPT, ACCEPT_STALE, SUPERSEDE, State, shown
+from app.domain.ordering import Admission, Newest, admit, moment
+from app.storage.transitions import leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A valid disposition on its way into the table. ``actor`` is who sent it, as the audit trail names it."""
+
+    id: UUID
+    account_id: int
+    actor: str
+    new: NewDisposition
+    fingerprint: bytes
+    max_age: timedelta
+    idempotency_key: str | None = None
+    source: str | None = None
+    resent_from: UUID | None = None
+    replay_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where an arrival ended: under its own id, or, as a duplicate, under the id of the one that it repeats.
+
+    ``state`` is the one to show; None for a duplicate, whose original may be anywhere by now (``read_states``).
+    """
+
+    id: UUID
+    state: State | None
+    duplicate: bool = False
+
+
+# The first arrival of a call writes the row as if the call were new, which it nearly always is. If it is not, the row
+# comes back as it was, locked; that ``newest_id`` is not ours tells the two apart.
+_LOCK_CALLS = text("""
+    INSERT INTO calls (account_id, ucid, last_seq, newest_id, newest_at, newest_accepted_at, newest_print, next_at)
+    SELECT account_id, ucid, 1, id, least(occurred_at, now), now, print, now
+    FROM unnest(CAST(:account_ids AS int[]), CAST(:ucids AS text[]), CAST(:ids AS uuid[]),
+                CAST(:occurred AS timestamptz[]), CAST(:prints AS bytea[]))
+         AS arrival(account_id, ucid, id, occurred_at, print),
+         (SELECT clock_timestamp() AS now) AS clock
+    ORDER BY account_id, ucid
+    ON CONFLICT (account_id, ucid) DO UPDATE SET last_seq = calls.last_seq
+    RETURNING id, account_id, ucid, last_seq, newest_id, newest_at, newest_accepted_at, newest_print,
+              clock_timestamp() AS now,
+              (SELECT hold_cause IS NOT NULL FROM accounts WHERE accounts.id = calls.account_id) AS on_hold
+""")
+
+_STATES = text("""
+    SELECT d.id, d.state, accounts.hold_cause IS NOT NULL AS on_hold
+    FROM dispositions d JOIN accounts ON accounts.id = d.account_id WHERE d.id = ANY(:ids)
+""")
+
+_INSERT = text(f"""
+    WITH stored AS (
+        INSERT INTO dispositions (
+            id, call_id, seq, account_id, ucid, did, agent_id, disposition, comments, callback_time,
+            callback_time_zone, pause_after_dispose, pause_reason, reference, source, occurred_at, state,
+            max_age_seconds, created_at, expires_at, finished_at, superseded_by, resent_from, replay_id)
+        SELECT id, call_id, seq, account_id, ucid, did, agent_id, disposition, comments, callback_time,
+            callback_time_zone, pause_after_dispose, pause_reason, reference, source, occurred_at, state,
+            max_age_seconds, created_at, created_at + make_interval(secs => max_age_seconds),
+            CASE WHEN superseded_by IS NOT NULL THEN created_at END, superseded_by, resent_from, replay_id
+        FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:call_ids AS bigint[]), CAST(:seqs AS int[]), CAST(:account_ids AS int[]),
+            CAST(:ucids AS text[]), CAST(:dids AS text[]), CAST(:agent_ids AS text[]),
+            CAST(:dispositions AS text[]), CAST(:comments AS text[]), CAST(:callback_times AS timestamp[]),
+            CAST(:callback_time_zones AS text[]), CAST(:pauses AS bool[]), CAST(:pause_reasons AS text[]),
+            CAST(:references AS text[]), CAST(:sources AS text[]), CAST(:occurred AS timestamptz[]),
+            CAST(:states AS text[]), CAST(:max_ages AS int[]), CAST(:times AS timestamptz[]),
+            CAST(:superseded_by AS uuid[]), CAST(:resent_from AS uuid[]), CAST(:replay_ids AS uuid[]))
+            AS row(id, call_id, seq, account_id, ucid, did, agent_id, disposition, comments, callback_time,
+                   callback_time_zone, pause_after_dispose, pause_reason, reference, source, occurred_at, state,
+                   max_age_seconds, created_at, superseded_by, resent_from, replay_id)
+    )
+    INSERT INTO events (at, actor, action, account_id, disposition_id, to_state, reason)
+    SELECT at, actor, CASE state WHEN '{ACCEPT_STALE.enters}' THEN '{ACCEPT_STALE.action}' ELSE '{ACCEPT.action}' END,
+           account_id, id, state, 'older than ' || superseded_by
+    FROM unnest(CAST(:times AS timestamptz[]), CAST(:actors AS text[]), CAST(:account_ids AS int[]),
+                CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:superseded_by AS uuid[]))
+         AS event(at, actor, account_id, id, state, superseded_by)
+""")
+
+# ``next_at`` is set even while the call is leased: the finish of the older one keeps it, and the newer goes next.
+_UPDATE_CALLS = text("""
+    UPDATE calls SET last_seq = new.last_seq, newest_id = new.newest_id, newest_at = new.newest_at,
+        newest_accepted_at = new.accepted_at, newest_print = new.print,
+        next_at = CASE WHEN new.queued THEN least(next_at, clock_timestamp()) ELSE next_at END
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:last_seqs AS int[]), CAST(:newest_ids AS uuid[]),
+                CAST(:newest_ats AS timestamptz[]), CAST(:accepted_ats AS timestamptz[]),
+                CAST(:prints AS bytea[]), CAST(:queued AS bool[]))
+         AS new(id, last_seq, newest_id, newest_at, accepted_at, print, queued)
+    WHERE calls.id = new.id
+""")
+
+_SUPERSEDE_OLDER = text(f"""
+    WITH outdated AS (
+        UPDATE dispositions d
+        SET state = '{SUPERSEDE.enters}', superseded_by = call.newest_id, finished_at = clock_timestamp(),
+            next_attempt_at = NULL
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:newest_ids AS uuid[]), CAST(:actors AS text[]))
+             AS call(id, newest_id, actor)
+        WHERE d.call_id = call.id AND d.id <> call.newest_id AND d.state IN {leaves(SUPERSEDE)}
+        RETURNING d.id, d.account_id, old.state AS from_state, d.superseded_by, call.actor
+    )
+    INSERT INTO events (actor, action, account_id, disposition_id, from_state, to_state, reason)
+    SELECT actor, '{SUPERSEDE.action}', account_id, id, from_state, '{SUPERSEDE.enters}',
+           'superseded by ' || superseded_by
+    FROM outdated
+""")
+
+
+@dataclass(slots=True)
+class _Call:
+    """A locked call while its arrivals are decided, in the order in which they came."""
+
+    id: int
+    on_hold: bool
+    last_seq: int = 0
+    newest: Newest | None = None
+    actor: str = ""
+    queued: bool = False
+    changed: bool = False  # the row has to be written again
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An arrival that is stored: in which call, with which number, in which state."""
+
+    arrival: Arrival
+    call: _Call
+    seq: int
+    state: State
+    at: datetime
+    superseded_by: UUID | None
+
+
+async def store(connection: AsyncConnection, arrivals: Sequence[Arrival], *, window: timedelta) -> list[Stored]:
+    """Stores the arrivals in one transaction that the caller commits; the results are in their order.
+
+    ``window``: for how long a request that is identical to the call's newest disposition is its duplicate.
+    """
+    calls = await _lock_calls(connection, arrivals)
+    results: list[Stored] = []
+    placed: list[_Placed] = []
+    for arrival in arrivals:
+        call, now = calls[arrival.account_id, arrival.new.ucid]
+        place = _decide(call, arrival, now, window)
+        if place is None:
+            assert call.newest is not None
+            results.append(Stored(call.newest.id, None, duplicate=True))
+        else:
+            placed.append(place)
+            results.append(Stored(arrival.id, shown(place.state, on_hold=call.on_hold)))
+    if placed:
+        await connection.execute(_INSERT, _columns(placed))
+    changed = [call for call, _ in calls.values() if call.changed]
+    if changed:
+        await _update_calls(connection, changed)
+    return results
+
+
+async def _lock_calls(
+    connection: AsyncConnection, arrivals: Sequence[Arrival]
+) -> Mapping[tuple[int, str], tuple[_Call, datetime]]:
+    """The calls of the arrivals, locked in one order for everybody, and the database's time after that."""
+    first: dict[tuple[int, str], Arrival] = {}
+    for arrival in arrivals:
+        first.setdefault((arrival.account_id, arrival.new.ucid), arrival)
+    seeds = list(first.values())
+    rows = await connection.execute(
+        _LOCK_CALLS,
+        {
+            "account_ids": [seed.account_id for seed in seeds],
+            "ucids": [seed.new.ucid for seed in seeds],
+            "ids": [seed.id for seed in seeds],
+            "occurred": [seed.new.occurred_at for seed in seeds],
+            "prints": [seed.fingerprint for seed in seeds],
+        },
+    )
+    calls: dict[tuple[int, str], tuple[_Call, datetime]] = {}
+    for row in rows:
+        seed = first[row.account_id, row.ucid]
+        call = _Call(row.id, row.on_hold)
+        if row.newest_id != seed.id:
+            call.last_seq, call.newest = row.last_seq, _newest(row)
+        calls[row.account_id, row.ucid] = call, row.now
+    return calls
+
+
+async def read_states(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, State]:
+    """The states, as they are to be shown, of those of ``ids`` that are stored."""
+    rows = await connection.execute(_STATES, {"ids": list(ids)})
+    return {row.id: shown(State(row.state), on_hold=row.on_hold) for row in rows}
+
+
+def _newest(row: Row[Any]) -> Newest:
+    return Newest(row.newest_id, row.newest_at, row.newest_accepted_at, row.newest_print)
+
+
+def _decide(call: _Call, arrival: Arrival, now: datetime, window: timedelta) -> _Placed | None:
+    """Places the arrival in its call and moves the call on; None for a duplicate of the newest."""
+    was_new = call.last_seq == 0
+    admission = admit(
+        call.newest,
+        fingerprint=arrival.fingerprint,
+        occurred_at=arrival.new.occurred_at,
+        now=now,
+        window=window,
+        has_key=arrival.idempotency_key is not None,
+    )
+    if admission is Admission.DUPLICATE:
+        return None
+    call.last_seq += 1
+    # A new call's first arrival is in its row already.
+    call.changed = call.changed or not was_new
+    if admission is Admission.STALE:
+        assert call.newest is not None
+        return _Placed(arrival, call, call.last_seq, ACCEPT_STALE.enters, now, call.newest.id)
+    call.newest = Newest(arrival.id, moment(arrival.new.occurred_at, now), now, arrival.fingerprint)
+    call.queued = True
+    call.actor = arrival.actor
+    return _Placed(arrival, call, call.last_seq, ACCEPT.enters, now, None)
+
+
+def _columns(placed: Sequence[_Placed]) -> dict[str, list[object]]:
+    """The rows as one array for each column."""
+    columns: defaultdict[str, list[object]] = defaultdict(list)
+    for place in placed:
+        arrival, new = place.arrival, place.arrival.new
+        columns["ids"].append(arrival.id)
+        columns["call_ids"].append(place.call.id)
+        columns["seqs"].append(place.seq)
+        columns["account_ids"].append(arrival.account_id)
+        columns["ucids"].append(new.ucid)
+        columns["dids"].append(new.did)
+        columns["agent_ids"].append(new.agent_id)
+        columns["dispositions"].append(new.disposition)
+        columns["comments"].append(new.comments)
+        columns["callback_times"].append(new.callback_time)
+        columns["callback_time_zones"].append(new.callback_time_zone)
+        columns["pauses"].append(new.pause_after_dispose)
+        columns["pause_reasons"].append(new.pause_reason)
+        columns["references"].append(new.reference)
+        columns["sources"].append(arrival.source)
+        columns["occurred"].append(new.occurred_at)
+        columns["states"].append(place.state.value)
+        columns["max_ages"].append(int(arrival.max_age.total_seconds()))
+        columns["times"].append(place.at)
+        columns["superseded_by"].append(place.superseded_by)
+        columns["resent_from"].append(arrival.resent_from)
+        columns["replay_ids"].append(arrival.replay_id)
+        columns["actors"].append(arrival.actor)
+    return columns
+
+
+async def _update_calls(connection: AsyncConnection, calls: Sequence[_Call]) -> None:
+    """Writes what the arrivals changed in calls that were there before, and supersedes what waited in them."""
+    newest = [call.newest for call in calls]
+    await connection.execute(
+        _UPDATE_CALLS,
+        {
+            "ids": [call.id for call in calls],
+            "last_seqs": [call.last_seq for call in calls],
+            "newest_ids": [one.id for one in newest if one],
+            "newest_ats": [one.at for one in newest if one],
+            "accepted_ats": [one.accepted_at for one in newest if one],
+            "prints": [one.print for one in newest if one],
+            "queued": [call.queued for call in calls],
+        },
+    )
+    moved_on = [call for call in calls if call.queued]
+    if moved_on:
+        await connection.execute(
+            _SUPERSEDE_OLDER,
+            {
+                "ids": [call.id for call in moved_on],
+                "newest_ids": [call.newest.id for call in moved_on if call.newest],
+                "actors": [call.actor for call in moved_on],
+            },
+        )

@@ -1,0 +1,48 @@
+"""The database engine: pool, timeouts and the error that means "nobody knows"."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.domain.errors import ConfigurationError
+
+# What a statement raises when the database is gone, going, or too slow. Nothing is known about what it did.
+DATABASE_TROUBLE = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
+
+# Every session: UTC, no waiting for ever. A client that is frozen inside a transaction loses its locks.
+_SESSION = {
+    "timezone": "UTC",
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+
+
+def database_url(url: str) -> URL:
+    """The URL with psycopg 3 as its driver, whichever of the usual schemes it came with."""
+    try:
+        parsed = make_url(url)
+    except Exception:
+        # The parser's own words could repeat the URL, and with it a password.
+        raise ConfigurationError("WRAPUP_DATABASE_URL is not a URL like postgresql://user@host/name.") from None
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError(
+            f"WRAPUP_DATABASE_URL starts with {parsed.drivername}://. Wrapup needs PostgreSQL 18: postgresql://…"
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def make_engine(url: str, *, name: str, pool_size: int = 5) -> AsyncEngine:
+    """An engine whose connections carry ``name`` as their application name. Opens nothing yet."""
+    options = " ".join(f"-c {key}={value}" for key, value in _SESSION.items())
+    return create_async_engine(
+        database_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_use_lifo=True,
+        connect_args={"application_name": f"wrapup {name}", "options": options, "connect_timeout": 5},
+    )

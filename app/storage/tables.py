@@ -1,0 +1,249 @@
+"""The tables. The migrations make them; ``alembic check`` in the tests proves that both say the same."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+
+metadata = MetaData()
+
+TIME = DateTime(timezone=True)
+
+
+def _created() -> Column[object]:
+    return Column("created_at", TIME, nullable=False, server_default=func.clock_timestamp())
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("customer", Text, nullable=False, unique=True),
+    Column("api_key", Text, nullable=False),  # a Fernet token
+    Column("base_url", Text, nullable=False),
+    Column("path", Text),  # None: the documented one of the API
+    Column("api", Text, nullable=False, server_default="v3-query"),
+    Column("max_in_flight", Integer, nullable=False, server_default="50"),
+    Column("rate_per_second", Double),  # None: as fast as it takes them
+    Column("callback_format", Text, nullable=False, server_default="ymd"),
+    # Grows with each new key and each release: a refusal that was on its way before can't hold the account again.
+    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("hold_cause", Text),  # None: not on hold. "operator", or the outcome that caused it
+    Column("hold_reason", Text),
+    Column("held_at", TIME),
+    _created(),
+    Column("updated_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
+# What claiming writes of an account, apart from it, so that claims don't churn the row that everybody reads.
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("served_at", TIME, nullable=False, server_default=text("'-infinity'")),
+    Column("paced_until", TIME, nullable=False, server_default=text("'-infinity'")),  # GCRA: theoretical arrival
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("ucid", Text, nullable=False),
+    # The order of its dispositions.
+    Column("last_seq", Integer, nullable=False, server_default="0"),
+    Column("started_seq", Integer, nullable=False, server_default="0"),  # the highest that was ever sent
+    # The newest disposition: when it happened, when it came, and what it asked for.
+    Column("newest_id", Uuid),
+    Column("newest_at", TIME),
+    Column("newest_accepted_at", TIME),
+    Column("newest_print", LargeBinary),
+    # The lease. ``next_at``: something waits, and is due then (or a little later, never earlier).
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("lease_until", TIME),
+    Column("next_at", TIME),
+    UniqueConstraint("account_id", "ucid"),
+    Index(
+        "calls_due",
+        "account_id",
+        "next_at",
+        postgresql_where=text("lease_until IS NULL AND next_at IS NOT NULL"),
+    ),
+    Index("calls_leased", "account_id", "lease_until", postgresql_where=text("lease_until IS NOT NULL")),
+)
+
+dispositions = Table(
+    "dispositions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("call_id", ForeignKey("calls.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    Column("ucid", Text, nullable=False),
+    Column("did", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("disposition", Text, nullable=False),
+    Column("comments", Text),
+    Column("callback_time", DateTime(timezone=False)),  # wall time in callback_time_zone
+    Column("callback_time_zone", Text),
+    Column("pause_after_dispose", Boolean, nullable=False, server_default=text("false")),
+    Column("pause_reason", Text),
+    Column("reference", Text),
+    Column("source", Text),
+    Column("occurred_at", TIME),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text),
+    Column("cause", Text),
+    Column("attempt_count", Integer, nullable=False, server_default="0"),  # attempt rows
+    Column("tries", Integer, nullable=False, server_default="0"),  # those that count against MAX_ATTEMPTS
+    Column("callback_format", Text),  # overrides the account's, once it was refused
+    Column("next_attempt_at", TIME),
+    Column("max_age_seconds", Integer, nullable=False),
+    _created(),
+    Column("finished_at", TIME),
+    Column("expires_at", TIME, nullable=False),
+    Column("superseded_by", Uuid),
+    Column("resent_from", Uuid),
+    Column("replay_id", Uuid),
+    UniqueConstraint("call_id", "seq"),
+    CheckConstraint(
+        "state IN ('queued', 'sending', 'retrying', 'delivered', 'failed', 'superseded', 'cancelled')",
+        name="dispositions_state",
+    ),
+    Index(
+        "dispositions_expiring",
+        "expires_at",
+        postgresql_where=text("state IN ('queued', 'retrying')"),
+    ),
+    Index("dispositions_failed", "account_id", "cause", "id", postgresql_where=text("state = 'failed'")),
+    Index("dispositions_by_account", "account_id", "id"),
+    Index("dispositions_by_ucid", "ucid"),
+    Index("dispositions_by_reference", "reference", postgresql_where=text("reference IS NOT NULL")),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("disposition_id", ForeignKey("dispositions.id", ondelete="CASCADE"), nullable=False),
+    Column("account_id", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("started_at", TIME, nullable=False),
+    Column("finished_at", TIME),
+    Column("outcome", Text),
+    Column("certainty", Text),
+    Column("http_status", SmallInteger),
+    Column("reply_status", Text),
+    Column("reply_details", Text),
+    Column("latency_ms", Integer),
+    Column("notes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    UniqueConstraint("disposition_id", "number"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    Column("actor", Text, nullable=False),  # "client:crm", "worker", "scheduler", "cli", ...
+    Column("action", Text, nullable=False),
+    Column("account_id", Integer),
+    Column("disposition_id", Uuid),
+    Column("subject", Text),  # where it is about something else: "account:acme", "key:crm"
+    Column("from_state", Text),
+    Column("to_state", Text),
+    Column("reason", Text),
+    Index("events_of_disposition", "disposition_id", postgresql_where=text("disposition_id IS NOT NULL")),
+    Index("events_by_time", "at"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("prefix", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("accounts", ARRAY(Text), nullable=False, server_default=text("'{}'")),  # empty: all
+    _created(),
+    Column("expires_at", TIME),
+    Column("revoked_at", TIME),
+    Column("last_used_at", TIME),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("client", Text, primary_key=True),
+    Column("account_id", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("print", LargeBinary, nullable=False),
+    Column("disposition_id", Uuid, nullable=False),
+    _created(),
+    Index("idempotency_keys_by_age", "created_at"),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),  # "worker" or "scheduler"
+    Column("name", Text, nullable=False),  # host and pid
+    Column("started_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    Column("seen_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    Column("consumed_at", TIME),  # when it last took a wake-up from the broker
+)
+
+# Counts. A trigger appends what each statement changed; the scheduler folds it. Nobody waits for a hot row, and a
+# count costs the same at any number of dispositions.
+count_deltas = Table(
+    "count_deltas",
+    metadata,
+    Column("at", TIME, nullable=False, server_default=func.now()),
+    Column("account_id", Integer, nullable=False),
+    Column("kind", Text, nullable=False),  # "state", "attempt", "latency", "latency_ms"
+    Column("key", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+)
+
+counts = Table(
+    "counts",
+    metadata,
+    Column("account_id", Integer, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+
+counts_by_minute = Table(
+    "counts_by_minute",
+    metadata,
+    Column("minute", TIME, primary_key=True),
+    Column("account_id", Integer, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)

@@ -1,0 +1,111 @@
+"""Upkeep: what the scheduler does to the tables. Every statement may run in several processes at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import cast
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.lifecycle import EXPIRE, Cause
+from app.storage.transitions import IS_WAITING, leaves
+
+_FOLDING = 0x5752_4150_01  # one at a time: two folds would wait for each other's rows
+
+_FOLD = text("""
+    WITH gone AS (
+        DELETE FROM count_deltas RETURNING at, account_id, kind, key, n
+    ), total AS (
+        INSERT INTO counts AS c (account_id, kind, key, n)
+        SELECT account_id, kind, key, sum(n) FROM gone GROUP BY account_id, kind, key
+        ON CONFLICT (account_id, kind, key) DO UPDATE SET n = c.n + excluded.n
+    )
+    INSERT INTO counts_by_minute AS c (minute, account_id, kind, key, n)
+    SELECT date_trunc('minute', at), account_id, kind, key, sum(n) FROM gone WHERE n > 0
+    GROUP BY 1, 2, 3, 4
+    ON CONFLICT (minute, account_id, kind, key) DO UPDATE SET n = c.n + excluded.n
+""")
+
+
+async def fold_counts(connection: AsyncConnection) -> None:
+    """Adds up what the triggers appended since the last time."""
+    if await connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _FOLDING}):
+        await connection.execute(_FOLD)
+
+
+_EXPIRE = text(f"""
+    WITH late AS MATERIALIZED (
+        SELECT d.id, d.call_id FROM dispositions d
+        WHERE d.{IS_WAITING} AND d.expires_at <= statement_timestamp()
+        ORDER BY d.expires_at LIMIT :limit
+    ), locked AS MATERIALIZED (
+        SELECT id FROM calls WHERE id IN (SELECT call_id FROM late) AND lease_until IS NULL
+        ORDER BY account_id, ucid FOR UPDATE SKIP LOCKED
+    ), expired AS (
+        UPDATE dispositions d
+        SET state = '{EXPIRE.enters}', cause = '{Cause.EXPIRED}', finished_at = clock_timestamp(),
+            next_attempt_at = NULL
+        FROM late JOIN locked ON locked.id = late.call_id
+        WHERE d.id = late.id AND d.state IN {leaves(EXPIRE)}
+        RETURNING d.id, d.account_id, old.state AS from_state
+    ), told AS (
+        INSERT INTO events (actor, action, account_id, disposition_id, from_state, to_state, reason)
+        SELECT 'scheduler', '{EXPIRE.action}', account_id, id, from_state, '{EXPIRE.enters}', '{Cause.EXPIRED}'
+        FROM expired
+    )
+    SELECT count(*) FROM expired
+""")
+
+
+async def expire(connection: AsyncConnection, *, limit: int) -> int:
+    """Fails what waits beyond its maximum age, on hold or not; gives the number."""
+    return await connection.scalar(_EXPIRE, {"limit": limit}) or 0
+
+
+_DUE = text("""
+    SELECT min(first.next_at)
+    FROM accounts CROSS JOIN LATERAL (
+        SELECT next_at FROM calls
+        WHERE account_id = accounts.id AND lease_until IS NULL AND next_at <= statement_timestamp()
+        ORDER BY next_at LIMIT 1) AS first
+    WHERE hold_cause IS NULL
+""")
+
+
+async def oldest_due(connection: AsyncConnection) -> datetime | None:
+    """Since when the oldest call that could be claimed is due; None if nothing is."""
+    return cast("datetime | None", await connection.scalar(_DUE))
+
+
+_PRUNE_DISPOSITIONS = text("""
+    WITH old AS (
+        DELETE FROM dispositions WHERE id IN (
+            SELECT id FROM dispositions
+            WHERE created_at < statement_timestamp() - CAST(:retention AS interval) AND finished_at IS NOT NULL
+            LIMIT :limit)
+        RETURNING call_id
+    )
+    SELECT call_id FROM old
+""")
+# If a disposition comes in for such a call right now, the foreign key stops us, and the next round finds it in use.
+_PRUNE_CALLS = text("""
+    DELETE FROM calls WHERE id = ANY(:ids) AND NOT EXISTS (SELECT FROM dispositions WHERE call_id = calls.id)
+""")
+_PRUNE_REST = (
+    text("DELETE FROM idempotency_keys WHERE created_at < statement_timestamp() - interval '2 days'"),
+    text("DELETE FROM counts_by_minute WHERE minute < statement_timestamp() - interval '8 days'"),
+    text("DELETE FROM processes WHERE seen_at < statement_timestamp() - interval '1 hour'"),
+)
+_PRUNE_EVENTS = text("DELETE FROM events WHERE at < statement_timestamp() - CAST(:retention AS interval)")
+
+
+async def prune(connection: AsyncConnection, *, retention: timedelta, limit: int) -> int:
+    """Deletes what is older than ``retention`` and final, ``limit`` dispositions at a time; gives their number."""
+    for statement in _PRUNE_REST:
+        await connection.execute(statement)
+    await connection.execute(_PRUNE_EVENTS, {"retention": retention})
+    pruned = (await connection.scalars(_PRUNE_DISPOSITIONS, {"retention": retention, "limit": limit})).all()
+    if pruned:
+        await connection.execute(_PRUNE_CALLS, {"ids": sorted(set(pruned))})
+    return len(pruned)

@@ -1,0 +1,152 @@
+"""``/v1/dispositions``: taking them in, and looking them up. The way of a disposition begins here."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from app.domain.errors import (
+    BodyTooLarge,
+    Fault,
+    InvalidInput,
+    MalformedBody,
+    NotFound,
+    NotStored,
+    SlowBody,
+    UnsupportedBody,
+)
+from app.domain.lifecycle import State
+from app.services.intake import Receipt
+from app.storage.reports import Filter
+from app.web.auth import Reader, Submitter, Wired
+from app.web.bodies import parse_body, read_body
+from app.web.problems import documented
+from app.web.replies import JSONReply
+from app.web.shapes import DispositionIn, DispositionPage, DispositionWhole, ReceiptOut
+
+router = APIRouter(prefix="/v1/dispositions", tags=["dispositions"])
+
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+
+# The body is read and checked by our own code (`bodies.py`, `domain/disposition.py`); this is for OpenAPI only.
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            media: {"schema": {"$ref": "#/components/schemas/DispositionIn"}}
+            for media in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=ReceiptOut,
+    openapi_extra=_BODY,
+    responses={
+        200: {"model": ReceiptOut, "description": "It was stored before: a duplicate"},
+        **documented(MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput, NotStored),
+    },
+)
+async def submit(
+    request: Request,
+    services: Wired,
+    caller: Submitter,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Store a disposition for delivery. 202 means that it is stored; 503 that it may not be: send it again."""
+    fields = await _read_fields(request, services)
+    receipt = await services.intake.accept(fields, caller, idempotency_key=_checked(idempotency_key))
+    return _receipt_reply(receipt)
+
+
+@router.get("", response_model=DispositionPage, responses=documented(InvalidInput))
+async def list_dispositions(  # one parameter for each filter: that is what OpenAPI shows
+    services: Wired,
+    caller: Reader,
+    state: Annotated[list[State], Query()] = [],  # noqa: B006  # FastAPI copies it
+    cause: Annotated[list[str], Query()] = [],  # noqa: B006
+    account: Annotated[list[str], Query()] = [],  # noqa: B006
+    ucid: Annotated[list[str], Query()] = [],  # noqa: B006
+    agent_id: Annotated[list[str], Query()] = [],  # noqa: B006
+    did: Annotated[list[str], Query()] = [],  # noqa: B006
+    disposition: Annotated[list[str], Query()] = [],  # noqa: B006
+    source: Annotated[list[str], Query()] = [],  # noqa: B006
+    reference: Annotated[list[str], Query()] = [],  # noqa: B006
+    since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
+    until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+    cursor: Annotated[UUID | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """Dispositions, newest first. Several values of a filter are alternatives; several filters all apply."""
+    _check_window(since, until)
+    wanted = Filter(
+        states=state,
+        causes=cause,
+        accounts=account,
+        ucids=ucid,
+        agent_ids=agent_id,
+        dids=did,
+        dispositions=disposition,
+        sources=source,
+        references=reference,
+        since=since,
+        until=until,
+        only_accounts=caller.accounts,
+    )
+    page = await services.reports.page(wanted, after=cursor, limit=limit)
+    return JSONReply({"items": page.items, "next": page.next})
+
+
+@router.get("/{disposition_id}", response_model=DispositionWhole, responses=documented(NotFound))
+async def show_disposition(disposition_id: UUID, services: Wired, caller: Reader) -> Response:
+    """One disposition with its attempts and events."""
+    return JSONReply(await services.reports.disposition(disposition_id, caller))
+
+
+async def _read_fields(request: Request, services: Wired) -> dict[str, object]:
+    settings = services.settings
+    raw = await read_body(
+        request.scope,
+        request.receive,
+        limit=settings.max_body_bytes,
+        timeout_seconds=settings.body_timeout.total_seconds(),
+    )
+    return parse_body(raw, request.headers.get("content-type", ""))
+
+
+def _checked(idempotency_key: str | None) -> str | None:
+    if idempotency_key is not None and not _VISIBLE.fullmatch(idempotency_key):
+        fault = "Idempotency-Key must be 1 to 255 visible ASCII characters without spaces."
+        raise InvalidInput([Fault("Idempotency-Key", fault)])
+    return idempotency_key
+
+
+def _check_window(since: datetime | None, until: datetime | None) -> None:
+    if since is not None and until is not None and since >= until:
+        raise InvalidInput([Fault("to", f"to, {until.isoformat()}, is not after from, {since.isoformat()}.")])
+
+
+def _receipt_reply(receipt: Receipt) -> JSONReply:
+    return JSONReply(
+        {
+            "id": receipt.id,
+            "state": receipt.state,
+            "account": receipt.account,
+            "ucid": receipt.ucid,
+            "duplicate": receipt.duplicate,
+        },
+        200 if receipt.duplicate else 202,
+        {"Location": f"/v1/dispositions/{receipt.id}"},
+    )
+
+
+SHAPES = {"DispositionIn": DispositionIn}

@@ -1,0 +1,183 @@
+"""Errors as problem documents (RFC 9457). One table says what each class of error is to a caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.domain.errors import (
+    BodyTooLarge,
+    Fault,
+    InvalidInput,
+    KeyReused,
+    MalformedBody,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    NotStored,
+    SlowBody,
+    StateConflict,
+    UnsupportedBody,
+    WrapupError,
+)
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A kind of problem: its HTTP status, its stable name and its title."""
+
+    status: int
+    name: str
+    title: str
+
+    @property
+    def type(self) -> str:
+        """The stable ``type`` of the document."""
+        return f"urn:wrapup:problem:{self.name}"
+
+
+PROBLEMS: Mapping[type[Exception], Problem] = {
+    MalformedBody: Problem(400, "malformed-body", "The body can't be read"),
+    NotAuthenticated: Problem(401, "not-authenticated", "No valid API key"),
+    NotAllowed: Problem(403, "not-allowed", "The key lacks the scope"),
+    NotFound: Problem(404, "not-found", "There is no such thing"),
+    SlowBody: Problem(408, "slow-body", "The body took too long to arrive"),
+    StateConflict: Problem(409, "state-conflict", "Its state does not allow this"),
+    BodyTooLarge: Problem(413, "body-too-large", "The body is too large"),
+    UnsupportedBody: Problem(415, "unsupported-body", "This kind of body is not taken"),
+    InvalidInput: Problem(422, "invalid-input", "Some fields are wrong"),
+    KeyReused: Problem(422, "idempotency-key-reused", "The Idempotency-Key was used for something else"),
+    NotStored: Problem(503, "not-stored", "Not stored, send it again"),
+    SQLAlchemyError: Problem(503, "database-unavailable", "The database does not answer"),
+    Exception: Problem(500, "internal-error", "Something is wrong with Wrapup"),
+}
+_BY_STATUS = {problem.status: problem for problem in reversed(list(PROBLEMS.values()))}
+
+
+def problem_of(error: Exception) -> Problem:
+    """The kind of problem that an error is: the entry of its nearest class."""
+    return next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+
+
+def problem_reply(problem: Problem, detail: str, **more: Any) -> Response:
+    """The problem document; ``more`` are its members beside the standard ones."""
+    headers = {}
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if "retry_after" in more:
+        headers["Retry-After"] = str(more.pop("retry_after"))
+    document = {
+        "type": problem.type,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        **more,
+    }
+    return Response(orjson.dumps(document), problem.status, headers, MEDIA_TYPE)
+
+
+def _faults(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
+    return [{"field": fault.field, "message": fault.message} for fault in faults]
+
+
+async def _on_wrapup_error(_: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    match error:
+        case InvalidInput():
+            count = len(error.faults)
+            detail = f"{count} field is wrong." if count == 1 else f"{count} fields are wrong."
+            return problem_reply(problem, detail, errors=_faults(error.faults))
+        case NotStored():
+            return problem_reply(problem, str(error), retry_after=error.retry_after)
+        case _:
+            return problem_reply(problem, str(error))
+
+
+async def _on_bad_parameters(_: Request, error: Exception) -> Response:
+    """FastAPI's own checks, of paths and queries. A path that can't name a thing names none."""
+    assert isinstance(error, RequestValidationError)
+    if any(fault["loc"][0] == "path" for fault in error.errors()):
+        return problem_reply(PROBLEMS[NotFound], "There is nothing under this address.")
+    faults = [{"field": str(fault["loc"][-1]), "message": fault["msg"]} for fault in error.errors()]
+    return problem_reply(PROBLEMS[InvalidInput], "Some parameters are wrong.", errors=faults)
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    problem = _BY_STATUS.get(error.status_code) or Problem(error.status_code, "http-error", str(error.detail))
+    reply = problem_reply(problem, str(error.detail))
+    reply.headers.update(error.headers or {})
+    return reply
+
+
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    log.warning("database trouble", path=request.url.path, error=type(error).__name__)
+    return problem_reply(
+        PROBLEMS[SQLAlchemyError], "The database does not answer. Try again in a moment.", retry_after=2
+    )
+
+
+async def _on_anything_else(request: Request, error: Exception) -> Response:
+    log.error("a request broke", method=request.method, path=request.url.path, exc_info=error)
+    return problem_reply(PROBLEMS[Exception], "The request could not be carried out. It is in Wrapup's log.")
+
+
+def install(api: FastAPI) -> None:
+    """Makes every error of ``api`` a problem document."""
+    api.add_exception_handler(WrapupError, _on_wrapup_error)
+    api.add_exception_handler(RequestValidationError, _on_bad_parameters)
+    api.add_exception_handler(HTTPException, _on_http_error)
+    api.add_exception_handler(SQLAlchemyError, _on_database_error)
+    api.add_exception_handler(OSError, _on_database_error)
+    api.add_exception_handler(Exception, _on_anything_else)
+
+
+def documented(*errors: type[WrapupError]) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that may end in these errors, for OpenAPI; and in those of any route."""
+    documents: dict[int | str, dict[str, Any]] = {}
+    for error in (*errors, NotAuthenticated, NotAllowed, SQLAlchemyError):
+        problem = PROBLEMS[error]
+        example = {"type": problem.type, "title": problem.title, "status": problem.status, "detail": "…"}
+        if error is InvalidInput:
+            example["errors"] = [{"field": "ucid", "message": "…"}]
+        entry = documents.setdefault(
+            problem.status, {"description": problem.title, "content": {MEDIA_TYPE: {"examples": {}}}}
+        )
+        content = entry["content"][MEDIA_TYPE]
+        content["examples"][problem.name] = {"value": example}
+        content["schema"] = {"$ref": "#/components/schemas/Problem"}
+    return documents
+
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "description": "What went wrong (RFC 9457). `type` is stable; `errors` names every wrong field.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}

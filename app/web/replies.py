@@ -1,0 +1,20 @@
+"""What the API sends: JSON by orjson, times in UTC with a Z."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+JSON_OPTIONS = orjson.OPT_UTC_Z
+
+
+class JSONReply(Response):
+    """A JSON answer. Encodes datetimes, UUIDs and enums by itself, several times faster than the default."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The content as JSON."""
+        return orjson.dumps(content, option=JSON_OPTIONS)

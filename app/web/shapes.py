@@ -1,0 +1,150 @@
+"""The shapes of the API, for OpenAPI. They document; the rules themselves are in ``app/domain``.
+
+One place checks a disposition, however it comes in (JSON, form, batch, command line): ``parse_disposition``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.domain.lifecycle import State
+from app.domain.replies import Certainty, Outcome
+
+EXAMPLE: dict[str, Any] = {
+    "account": "acme",
+    "ucid": "1234567890123456",
+    "did": "918012345678",
+    "agent_id": "a17",
+    "disposition": "Sale",
+    "reference": "deal-7",
+}
+
+
+class DispositionIn(BaseModel):
+    """A disposition to deliver. CloudAgent's own names are accepted as aliases."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE, "additionalProperties": False})
+
+    account: str = Field(
+        "", description="CloudAgent user name. Optional if the key is bound to one account. Alias: `customer`."
+    )
+    ucid: str = Field(description="The call: digits, fewer than 20.", pattern="^[0-9]{1,19}$")
+    did: str = Field(description="The number from which the call was dialled out.")
+    agent_id: str = Field(description="The agent who handled the call. Alias: `agentID`.")
+    disposition: str = Field(description="The outcome code.")
+    comments: str | None = None
+    action: str | None = Field(None, description="Only `set`.")
+    callback_time: str | None = Field(
+        None,
+        description="ISO 8601 with or without offset, `yyyy-mm-dd HH:mm:ss` or `mm/dd/yyyy HH:mm:ss`. "
+        "Alias: `callBackTime`.",
+    )
+    callback_time_zone: str | None = Field(
+        None, description="IANA name, default Asia/Kolkata. Alias: `callBackTimeZone`."
+    )
+    pause_after_dispose: bool | None = Field(None, description="Alias: `pauseAfterDispose`.")
+    pause_reason: str | None = Field(None, description="Alias: `pauseReason`.")
+    occurred_at: datetime | None = Field(
+        None, description="When the agent chose it; orders the dispositions of one call."
+    )
+    max_age_seconds: int | None = Field(None, description="Give up after this time; default 72 hours.")
+    reference: str | None = Field(None, description="The sender's own id; searchable.")
+
+
+class ReceiptOut(BaseModel):
+    """The disposition is stored."""
+
+    id: UUID
+    state: State
+    account: str
+    ucid: str
+    duplicate: bool
+
+
+class AttemptOut(BaseModel):
+    """One HTTP call to CloudAgent. ``id`` travelled as ``X-Request-Id``."""
+
+    id: UUID
+    number: int
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: Outcome | None
+    certainty: Certainty | None
+    http_status: int | None
+    reply_status: str | None
+    reply_details: str | None
+    latency_ms: int | None
+    notes: list[str]
+
+
+class EventOut(BaseModel):
+    """A line of the audit trail."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    at: datetime
+    actor: str
+    action: str
+    from_: State | None = Field(alias="from")
+    to: State | None
+    reason: str | None
+
+
+class DispositionSummary(BaseModel):
+    """A disposition as it stands."""
+
+    id: UUID
+    account: str
+    ucid: str
+    did: str
+    agent_id: str
+    disposition: str
+    comments: str | None
+    callback_time: str | None
+    callback_time_zone: str | None
+    pause_after_dispose: bool
+    pause_reason: str | None
+    reference: str | None
+    source: str | None
+    occurred_at: datetime | None
+    state: State
+    outcome: Outcome | None
+    cause: str | None
+    attempt_count: int
+    next_attempt_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime
+    superseded_by: UUID | None
+    resent_from: UUID | None
+    replay_id: UUID | None
+
+
+class DispositionWhole(DispositionSummary):
+    """A disposition with all that happened to it."""
+
+    attempts: list[AttemptOut]
+    events: list[EventOut]
+
+
+class DispositionPage(BaseModel):
+    """A page of a list, newest first. ``next`` is the cursor of the following one."""
+
+    items: list[DispositionSummary]
+    next: str | None
+
+
+class StatsOut(BaseModel):
+    """Counts and rates, for the accounts that are the caller's."""
+
+    at: datetime
+    states: dict[State, int]
+    causes: dict[str, int]
+    outcomes: dict[str, int]
+    accounts: dict[str, dict[State, int]]
+    oldest_due_seconds: float
+    rates_per_minute: dict[State, float]

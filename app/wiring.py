@@ -1,0 +1,123 @@
+"""Wiring: the only place that builds the engine, the client and the services, each process its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.broker import Bell
+from app.cloudagent.addresses import AddressPolicy
+from app.cloudagent.client import CloudAgentClient
+from app.cloudagent.transport import CloudAgentTransport
+from app.secrets import Cipher
+from app.services.accounts import Accounts, Directory
+from app.services.delivery import DeliverySettings, Pump
+from app.services.health import Health
+from app.services.intake import Intake
+from app.services.keys import Keys
+from app.services.reports import Reports
+from app.services.upkeep import Upkeep
+from app.settings import Settings
+from app.storage.engine import make_engine
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the API and the command line work with."""
+
+    settings: Settings
+    engine: AsyncEngine
+    bell: Bell
+    intake: Intake
+    accounts: Accounts
+    keys: Keys
+    reports: Reports
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Deliverer:
+    """What a worker and the scheduler work with."""
+
+    name: str
+    engine: AsyncEngine
+    bell: Bell
+    pump: Pump
+    upkeep: Upkeep
+
+
+def address_policy(settings: Settings) -> AddressPolicy:
+    """Where accounts may point, and where calls may go."""
+    return AddressPolicy(
+        allow_private=settings.allow_private_addresses, allow_loopback=settings.allow_loopback_addresses
+    )
+
+
+def process_name(kind: str) -> str:
+    """Who this process is, in attempts, events and logs."""
+    return f"{kind}:{socket.gethostname()}:{os.getpid()}"
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterator[Services]:
+    """The services, closed in order at the end: what is in hand is committed first."""
+    engine = make_engine(settings.require_database_url(), name=name, pool_size=10)
+    bell = Bell(settings.require_broker_url())
+    intake = Intake(
+        engine,
+        Directory(engine),
+        bell,
+        max_age=settings.max_age,
+        duplicate_window=settings.duplicate_window,
+        queue=settings.intake_queue,
+    )
+    cipher = Cipher(settings.require_secret_keys())
+    try:
+        yield Services(
+            settings=settings,
+            engine=engine,
+            bell=bell,
+            intake=intake,
+            accounts=Accounts(engine, cipher, bell, address_policy(settings)),
+            keys=Keys(engine),
+            reports=Reports(engine),
+            health=Health(engine),
+        )
+    finally:
+        await intake.drain()
+        await bell.aclose()
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deliverer]:
+    """A pump with all that it needs; ``kind`` is "worker" or "scheduler"."""
+    name = process_name(kind)
+    engine = make_engine(settings.require_database_url(), name=kind, pool_size=5)
+    bell = Bell(settings.require_broker_url())
+    client = CloudAgentClient(CloudAgentTransport(address_policy(settings)))
+    delivery = DeliverySettings(
+        in_flight=settings.calls_in_flight,
+        call_deadline=settings.call_deadline_seconds,
+        start_within=settings.watchdog.total_seconds(),
+        lease=settings.lease,
+        retry=settings.retry_policy,
+        pause_limit=settings.pause_after_dispose_limit,
+    )
+    try:
+        yield Deliverer(
+            name=name,
+            engine=engine,
+            bell=bell,
+            pump=Pump(engine, client, Cipher(settings.require_secret_keys()), bell, delivery, name=name),
+            upkeep=Upkeep(engine, settings.retry_policy, retention=settings.retention, name=name),
+        )
+    finally:
+        await client.aclose()
+        await bell.aclose()
+        await engine.dispose()

@@ -1,0 +1,94 @@
+"""The runtime of a Celery child: one event loop in a thread of its own, as long as the child lives.
+
+The task only wakes the pump on that loop and returns. So a wake-up reaches a pump that is busy as well as one that
+sleeps, no backlog of wake-ups forms, and a call that hangs never keeps a task (``docs/decisions/0002``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+
+import structlog
+import uuid_utils.compat as uuids
+import uvloop
+
+from app.services.delivery import Pump, recover
+from app.settings import Settings
+from app.storage import processes
+from app.storage.engine import DATABASE_TROUBLE
+from app.wiring import Deliverer, open_deliverer
+from workers import watchdog
+
+log = structlog.get_logger(__name__)
+
+_BEAT_SECONDS = 1.0
+
+
+class Runtime:
+    """Runs a pump beside Celery's main thread."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pump: Pump | None = None
+        self._consumed = False
+        self._stopping = threading.Event()
+        self._grace = 0.0
+
+    def start(self, settings: Settings) -> None:
+        """Starts the loop; called in the child, after the fork, in its main thread."""
+        watchdog.die_with_parent()
+        watchdog.arm()
+        self._grace = settings.call_deadline_seconds + settings.lease_margin.total_seconds()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._main(settings)), name="runtime", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Says that something may be due. From any thread; before the loop runs it is not needed."""
+        self._consumed = True
+        if self._loop is not None and self._pump is not None:
+            with suppress(RuntimeError):  # the loop has just been closed: this child is on its way out
+                self._loop.call_soon_threadsafe(self._pump.wake)
+
+    def stop(self) -> None:
+        """Ends the calls in flight, records them, and lets the loop end."""
+        self._stopping.set()
+        if self._loop is not None and self._pump is not None and self._thread is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._pump.stop)
+            self._thread.join(self._grace)
+
+    async def _main(self, settings: Settings) -> None:
+        async with open_deliverer(settings, kind="worker") as deliverer:
+            self._loop = asyncio.get_running_loop()
+            self._pump = deliverer.pump
+            log.info("worker ready", worker=deliverer.name)
+            deliverer.pump.wake()  # what became due while nobody was there
+            if self._stopping.is_set():
+                deliverer.pump.stop()
+            chores = [
+                asyncio.create_task(watchdog.watch(settings.watchdog)),
+                asyncio.create_task(self._beat(deliverer, settings)),
+            ]
+            await deliverer.pump.run()
+            for chore in chores:
+                chore.cancel()
+
+    async def _beat(self, deliverer: Deliverer, settings: Settings) -> None:
+        """Says every second that this child lives, and takes back what dead ones held."""
+        process_id = uuids.uuid7()
+        while True:
+            consumed, self._consumed = self._consumed, False
+            try:
+                async with deliverer.engine.begin() as connection:
+                    await processes.beat(connection, process_id, kind="worker", name=deliverer.name, consumed=consumed)
+                await recover(deliverer.engine, settings.retry_policy, name=deliverer.name)
+            except DATABASE_TROUBLE as error:
+                self._consumed = self._consumed or consumed
+                log.warning("no heartbeat", error=type(error).__name__)
+            await asyncio.sleep(_BEAT_SECONDS)
+
+
+runtime = Runtime()
