@@ -8,6 +8,9 @@ from typing import Literal
 
 import structlog
 
+# These say at "info" that a wake-up came and went, and which steps of nothing a migration took.
+_TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "alembic.runtime.migration", "httpx")
+
 
 def configure_logging(level: str, log_format: Literal["auto", "json", "console"]) -> None:
     """Sends structlog and the standard library's loggers through one formatter to stderr.
@@ -46,3 +49,5 @@ def configure_logging(level: str, log_format: Literal["auto", "json", "console"]
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)

@@ -14,7 +14,8 @@ from app.domain.errors import ConfigurationError
 from app.domain.retry import RetryPolicy
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
+_LONGEST = timedelta(days=10_000)  # what the tables and the calendar can hold, with room
 
 
 def parse_duration(text: object) -> timedelta:
@@ -24,14 +25,20 @@ def parse_duration(text: object) -> timedelta:
     match = _DURATION.fullmatch(str(text).strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration: write it like 250ms, 10s, 5m, 72h or 400d")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        duration = timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        duration = timedelta.max
+    if duration > _LONGEST:
+        raise ValueError(f"{text!r} is too long: at most {_LONGEST.days}d are taken")
+    return duration
 
 
 def _parse_durations(text: object) -> list[timedelta]:
     parts = text.split(",") if isinstance(text, str) else text
     if not isinstance(parts, list | tuple) or not parts:
         raise ValueError("give at least one duration, comma-separated: 5s,15s,1m")
-    return [parse_duration(part) for part in parts]
+    return [_positive(parse_duration(part)) for part in parts]
 
 
 def _positive(value: timedelta) -> timedelta:

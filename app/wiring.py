@@ -17,6 +17,7 @@ from app.cloudagent.transport import CloudAgentTransport
 from app.secrets import Cipher
 from app.services.accounts import Accounts, Directory
 from app.services.delivery import DeliverySettings, Pump
+from app.services.doorkeeper import Doorkeeper
 from app.services.health import Health
 from app.services.intake import Intake
 from app.services.keys import Keys
@@ -35,6 +36,7 @@ class Services:
     bell: Bell
     intake: Intake
     accounts: Accounts
+    doorkeeper: Doorkeeper
     keys: Keys
     reports: Reports
     health: Health
@@ -84,6 +86,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             bell=bell,
             intake=intake,
             accounts=Accounts(engine, cipher, bell, address_policy(settings)),
+            doorkeeper=Doorkeeper(engine, cipher),
             keys=Keys(engine),
             reports=Reports(engine),
             health=Health(engine),
@@ -100,7 +103,7 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
     name = process_name(kind)
     engine = make_engine(settings.require_database_url(), name=kind, pool_size=5)
     bell = Bell(settings.require_broker_url())
-    client = CloudAgentClient(CloudAgentTransport(address_policy(settings)))
+    client = CloudAgentClient(CloudAgentTransport(address_policy(settings), max_idle=settings.calls_in_flight))
     delivery = DeliverySettings(
         in_flight=settings.calls_in_flight,
         call_deadline=settings.call_deadline_seconds,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.cli.children import sandbox_command
+from app.cli.session import database_trouble_told
 from app.domain.errors import ConfigurationError, NotAuthenticated, NotFound
 from app.embedded.addresses import Address, free_address
 from app.embedded.data_dir import write_private
+from app.embedded.processes import Command
 from app.secrets import Secret
 from app.services.accounts import AccountSettings
 from app.services.keys import Scope
+from app.settings import Settings
+from app.storage import schema
 from app.storage.accounts import Account
-from app.wiring import Services
+from app.wiring import Services, open_services
 
 ACCOUNT = "sandbox"
 _HOST = "127.0.0.1"
@@ -36,6 +42,16 @@ class Demo:
     stand_in: StandIn
     client_key: str
 
+    @property
+    def url(self) -> str:
+        """Of the stand-in."""
+        return self.stand_in.address.url
+
+    @property
+    def command(self) -> Command:
+        """How to run the stand-in."""
+        return sandbox_command(self.stand_in.address, customer=ACCOUNT, api_key=self.stand_in.api_key)
+
     def curl_line(self, api_url: str) -> str:
         """A disposition of a call that was not there before, to be pasted into a shell."""
         body = {
@@ -49,11 +65,23 @@ class Demo:
         return f"curl -sS {api_url}/v1/dispositions {headers} -d '{json.dumps(body)}'"
 
 
-async def prepare_sandbox(services: Services, data_dir: Path, wanted: bool | None) -> Demo | None:
-    """Sets up account and key for the stand-in, the same as last time if there was one; None for no stand-in.
+def prepare_database(settings: Settings, sandbox: bool | None) -> Demo | None:
+    """Brings the schema up to date, and account and key of the stand-in if there is to be one.
 
-    ``wanted`` None (neither --sandbox nor --no-sandbox): if there is no account, or it was there before.
+    ``sandbox`` None (neither --sandbox nor --no-sandbox): if there is no account, or it was there before.
     """
+
+    async def prepare() -> Demo | None:
+        async with open_services(settings, name="up") as services:
+            await schema.upgrade(services.engine)
+            return await prepare_sandbox(services, settings.data_dir, sandbox)
+
+    with database_trouble_told():
+        return asyncio.run(prepare())
+
+
+async def prepare_sandbox(services: Services, data_dir: Path, wanted: bool | None) -> Demo | None:
+    """Sets up account and key for the stand-in, the same as last time if there was one; None for no stand-in."""
     file = data_dir / "sandbox.json"  # what stays the same from one start to the next
     before = _read(file)
     if wanted is None:
@@ -64,17 +92,22 @@ async def prepare_sandbox(services: Services, data_dir: Path, wanted: bool | Non
         free_address(_HOST, before.address.port if before else 0),
         before.api_key if before else secrets.token_urlsafe(16),
     )
-    account = await _account(services)
-    if account is None or before != stand_in or account.base_url != stand_in.address.url:
-        if account and not account.base_url.startswith(f"http://{_HOST}:"):
-            raise ConfigurationError(
-                f"The account {ACCOUNT!r} points at {account.base_url}, and --sandbox would point it at the "
-                "stand-in. Give --no-sandbox."
-            )
+    await _set_account(services, stand_in, changed=stand_in != before)
+    if stand_in != before:
         write_private(file, json.dumps({"port": stand_in.address.port, "api_key": stand_in.api_key}) + "\n")
+    return Demo(stand_in, await _client_key(services, data_dir / "sandbox.key"))
+
+
+async def _set_account(services: Services, stand_in: StandIn, *, changed: bool) -> None:
+    account = await _account(services)
+    if account and not account.base_url.startswith(f"http://{_HOST}:"):
+        raise ConfigurationError(
+            f"The account {ACCOUNT!r} points at {account.base_url}, and --sandbox would point it at the stand-in. "
+            "Give --no-sandbox."
+        )
+    if changed or account is None or account.base_url != stand_in.address.url:
         settings = AccountSettings(api_key=Secret(stand_in.api_key), base_url=stand_in.address.url)
         await services.accounts.set(ACCOUNT, settings, actor="up")
-    return Demo(stand_in, await _client_key(services, data_dir / "sandbox.key"))
 
 
 def _read(file: Path) -> StandIn | None:

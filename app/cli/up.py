@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,26 +11,21 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from app.cli.demo import ACCOUNT, Demo, StandIn, prepare_sandbox
+from app.cli.children import api_command, scheduler_command, worker_command
 from app.embedded.addresses import Address, usable_address
 from app.embedded.data_dir import hold, secret_key
 from app.embedded.postgres import EmbeddedPostgres
-from app.embedded.processes import Command
 from app.embedded.servers import Servers
 from app.embedded.supervisor import Supervisor
 from app.embedded.valkey import EmbeddedValkey
 from app.logging import configure_logging
 from app.settings import Settings, load_settings
-from app.storage import schema
-from app.wiring import open_services
 
 
 def up(
     host: Annotated[str, typer.Option(help="Where the API listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Keeps everything. Else WRAPUP_DATA_DIR, or .wrapup")
-    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Keeps everything. Else WRAPUP_DATA_DIR, or .wrapup")] = None,
     worker_processes: Annotated[int | None, typer.Option(min=1, help="Of the worker.")] = None,
     sandbox: Annotated[
         bool | None,
@@ -73,14 +66,15 @@ def _run(settings: Settings, api: Address, worker_processes: int | None, sandbox
         replace(servers, pids=dict(pids)).write(settings.data_dir)
 
     with Supervisor(announce) as supervisor:
-        if postgres:
-            postgres.prepare()
+        with postgres.preparing() if postgres else nullcontext():
+            # All that works with the database: it takes a while to import, as making the cluster does.
+            from app.cli.demo import prepare_database
         supervisor.start(*(server.command for server in (postgres, valkey) if server))
-        demo = asyncio.run(_prepare(settings, sandbox))
-        children = [_worker(settings, worker_processes), _api(settings, api), _wrapup(settings, "scheduler")]
+        demo = prepare_database(settings, sandbox)
+        children = [worker_command(settings, worker_processes), api_command(settings, api), scheduler_command(settings)]
         if demo:
-            children.insert(0, _stand_in(demo.stand_in))
-            servers = replace(servers, sandbox_url=demo.stand_in.address.url)
+            children.insert(0, demo.command)
+            servers = replace(servers, sandbox_url=demo.url)
         supervisor.start(*children)  # together; they will be stopped one by one, the last one first
         if demo:
             print(f"\nA disposition for the stand-in of CloudAgent:\n\n{demo.curl_line(api.url)}\n")
@@ -88,55 +82,5 @@ def _run(settings: Settings, api: Address, worker_processes: int | None, sandbox
         supervisor.run()
 
 
-async def _prepare(settings: Settings, sandbox: bool | None) -> Demo | None:
-    """What has to be in the database before anything works with it."""
-    async with open_services(settings, name="up") as services:
-        await schema.upgrade(services.engine)
-        return await prepare_sandbox(services, settings.data_dir, sandbox)
-
-
 def _with(settings: Settings, **secrets: str) -> Settings:
     return settings.model_copy(update={name: SecretStr(value) for name, value in secrets.items()})
-
-
-def _api(settings: Settings, address: Address) -> Command:
-    options = (f"--host={address.host}", f"--port={address.port}")
-    command = _wrapup(settings, "api", *options)
-    return replace(command, ready=lambda: address.answers("/health/ready"), ready_within=30)
-
-
-def _worker(settings: Settings, processes: int | None) -> Command:
-    options = () if processes is None else (f"--processes={processes}",)
-    return replace(_wrapup(settings, "worker", *options), grace=15)
-
-
-def _stand_in(stand_in: StandIn) -> Command:
-    address = stand_in.address
-    return Command(
-        name="sandbox",
-        argv=(
-            *_argv("sandbox", f"--host={address.host}", f"--port={address.port}"),
-            *(f"--customer={ACCOUNT}", "--api-key-stdin"),
-        ),
-        # It stands for somebody else's server: nothing of ours is its business.
-        env={name: value for name, value in os.environ.items() if not name.startswith("WRAPUP_")},
-        stdin=f"{stand_in.api_key}\n",
-        ready=address.takes_connections,
-        grace=3,
-    )
-
-
-def _wrapup(settings: Settings, *words: str) -> Command:
-    """A command of our own, which reads these very settings."""
-    ours = {
-        "WRAPUP_DATABASE_URL": settings.require_database_url(),
-        "WRAPUP_BROKER_URL": settings.require_broker_url(),
-        "WRAPUP_SECRET_KEYS": ",".join(settings.require_secret_keys()),
-        "WRAPUP_DATA_DIR": str(settings.data_dir),
-    }
-    return Command(name=words[0], argv=_argv(*words), env=os.environ | ours)
-
-
-def _argv(*words: str) -> tuple[str, ...]:
-    # -P: a folder named app where the command is run is not ours.
-    return (sys.executable, "-P", "-m", "app.cli", *words)

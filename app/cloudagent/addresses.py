@@ -59,9 +59,7 @@ _EMBEDDINGS = (
 )
 
 # A last label that begins with a letter: "127.1" and "0x7f000001" are spellings of an address, not names.
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
-)
+_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _EXAMPLE = "write it like https://in1-ccaas-api.ozonetel.com"
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\]")
@@ -112,7 +110,7 @@ def check_base_url(url: str, policy: AddressPolicy) -> None:
 def check_path(path: str) -> None:
     """Refuse a path that can't stand in for the documented one; raises ``InvalidInput`` for ``path``."""
     if not _PATH.fullmatch(path):
-        raise InvalidInput([Fault("path", "path must start with / and have only letters, digits and -._~/ in it")])
+        raise InvalidInput([Fault("path", "path must start with / and have only letters, digits and -._~/ in it.")])
 
 
 def _fault_of(url: str, policy: AddressPolicy) -> str | None:
@@ -140,7 +138,8 @@ def _fault_of_host(scheme: str, host: str, policy: AddressPolicy) -> str | None:
     if address is None and host.rstrip(".").rpartition(".")[2] == "localhost":
         address = IPv4Address("127.0.0.1")
     if address is not None:
-        return policy.objection(scheme, address)
+        objection = policy.objection(scheme, address)
+        return f"can't be called: {objection}" if objection else None
     if not _HOST_NAME.fullmatch(host):
         return f"has the host {host!r}, which is neither a name nor an address"
     if scheme != "https":

@@ -14,6 +14,7 @@
     ├── NotFound                no such thing, or not the caller's
     ├── StateConflict           the thing is in a state that does not allow it
     ├── KeyReused               an Idempotency-Key that came with another body before
+    ├── RateLimited             too many requests, or too many wrong keys
     ├── NotStored               the database did not say that it has it: send it again
     └── ConfigurationError      Wrapup itself is set up wrongly
 
@@ -89,6 +90,14 @@ class StateConflict(WrapupError):
 
 class KeyReused(WrapupError):
     """An ``Idempotency-Key`` that came before, with another body."""
+
+
+class RateLimited(WrapupError):
+    """Too much, too quickly. ``retry_after`` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class NotStored(WrapupError):

@@ -245,9 +245,7 @@ def _read(body: bytes) -> tuple[str | None, str | None] | None:
         return None
     fields: dict[str, Any] = {str(key).strip().lower(): value for key, value in parsed.items()}
     status = _text(fields.get("status"))
-    details = _text(fields.get("details"))
-    if details is None:
-        details = _text(fields.get("message"))
+    details = _text(fields.get("details")) or _text(fields.get("message"))
     return None if status is None and details is None else (status, details)
 
 

@@ -7,7 +7,8 @@ import shutil
 import signal
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ import psycopg
 
 from app.domain.errors import ConfigurationError
 from app.embedded.binaries import find_postgres
-from app.embedded.processes import Child, Command, run_to_end
+from app.embedded.processes import Child, Command, running
 from app.embedded.sockets import socket_folder
 from app.embedded.unprivileged import run_as
 
@@ -89,10 +90,30 @@ class EmbeddedPostgres:
 
         Raises ``ProcessFailed`` if that fails, ``ConfigurationError`` if a server is still running there.
         """
+        with self.preparing():
+            pass
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """`prepare`, while the block runs: it takes most of a second."""
         if self._cluster.exists():
             self._clear_lock()
-        else:
-            self._make_cluster()
+            yield
+            return
+        for left_over in self._cluster.parent.glob("postgres.unfinished-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        # Made beside its place and then moved there, so that one that was killed half way is never used. And under
+        # a new name each time: processes of a killed one may still be writing.
+        unfinished = Path(tempfile.mkdtemp(prefix="postgres.unfinished-", dir=self._cluster.parent))
+        if self._run_as.uid is not None:
+            os.chown(unfinished, self._run_as.uid, -1)
+        argv = [*self._run_as.prefix, str(self._binaries.initdb), f"--pgdata={unfinished}", *_CLUSTER]
+        if not self._durable:
+            argv.append("--no-sync")
+        initdb = Command("initdb", tuple(argv), _ENVIRONMENT, log_file=self._log, uid=self._run_as.uid)
+        with running(initdb):
+            yield
+        unfinished.rename(self._cluster)
 
     @property
     def command(self) -> Command:
@@ -123,29 +144,16 @@ class EmbeddedPostgres:
         try:
             psycopg.connect(self.url, connect_timeout=2).close()
         except psycopg.OperationalError as error:
-            if f'database "{_DATABASE}" does not exist' in str(error):
-                with suppress(psycopg.Error):  # the next look tells
-                    self._create_database()
-            return False
+            return f'database "{_DATABASE}" does not exist' in str(error) and self._create_database()
         return True
 
-    def _create_database(self) -> None:
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {_DATABASE}")
-
-    def _make_cluster(self) -> None:
-        """Made beside its place and then moved there, so that one that was killed half way is never used."""
-        for left_over in self._cluster.parent.glob("postgres.unfinished-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
-        # A new name each time: processes of a killed one may still be writing.
-        unfinished = Path(tempfile.mkdtemp(prefix="postgres.unfinished-", dir=self._cluster.parent))
-        if self._run_as.uid is not None:
-            os.chown(unfinished, self._run_as.uid, -1)
-        argv = [*self._run_as.prefix, str(self._binaries.initdb), f"--pgdata={unfinished}", *_CLUSTER]
-        if not self._durable:
-            argv.append("--no-sync")
-        run_to_end(Command("initdb", tuple(argv), _ENVIRONMENT, log_file=self._log, uid=self._run_as.uid))
-        unfinished.rename(self._cluster)
+    def _create_database(self) -> bool:
+        try:
+            with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {_DATABASE}")
+        except psycopg.Error:
+            return False  # the next look tells
+        return True
 
     def _clear_lock(self) -> None:
         """Removes the lock file of a server that is gone.
@@ -160,8 +168,7 @@ class EmbeddedPostgres:
             time.sleep(0.05)  # one whose supervisor was killed is just being killed, too
         else:
             raise ConfigurationError(
-                f"A PostgreSQL still runs on {self._cluster}. "
-                f"Stop it (kill -INT {_pid_in(lock)}), and start again."
+                f"A PostgreSQL still runs on {self._cluster}. Stop it (kill -INT {_pid_in(lock)}), and start again."
             )
         lock.unlink(missing_ok=True)
         (self._sockets / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import structlog
 
 from app.domain.errors import WrapupError
 
-_TICK = 0.02  # seconds between two looks at a child that is starting
+_TICK = 0.05  # seconds between two looks at a child that is starting
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds before a child that died is started again
 _STEADY = 10.0  # seconds after which a child counts as up, so that its next death is a first one
 
@@ -125,9 +125,20 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def run_to_end(command: Command) -> None:
-    """Runs a command that ends by itself. Raises ``ProcessFailed`` if it does not end with success."""
-    status = _launch(command).wait()
+@contextmanager
+def running(command: Command) -> Iterator[None]:
+    """A command that ends by itself runs beside the block, which is left when it has ended.
+
+    Raises ``ProcessFailed`` if it does not end with success.
+    """
+    process = _launch(command)
+    try:
+        yield
+        status = process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     if status != 0:
         raise ProcessFailed(f"{command.name} failed ({_tell(status)}). {_last_words(command)}")
 

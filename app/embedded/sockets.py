@@ -11,9 +11,7 @@ from pathlib import Path
 
 from app.domain.errors import ConfigurationError
 
-_LONGEST = (
-    85  # bytes of the folder's path: a socket's whole path may have about 104, its file name has up to 18
-)
+_LONGEST = 85  # bytes of the folder's path: a socket's whole path may have about 104, its file name has up to 18
 _PLAIN = re.compile(r"[\w./+-]*", re.ASCII)  # needs no quoting in a URL, in a setting or on a command line
 
 

@@ -22,8 +22,8 @@ class StopRequested(BaseException):
 class Supervisor:
     """A context that holds the children. Leaving it stops them all, in reverse order of their start.
 
-    SIGINT, SIGTERM and SIGHUP (unless it is ignored, as under ``nohup``) ask to stop; a second one kills. The
-    first one raises `StopRequested` in `start` or `run`, which the context itself takes for a normal end.
+    SIGINT, SIGTERM and SIGHUP ask to stop; a second one kills. The first one raises `StopRequested` in `start` or
+    `run`, which the context itself takes for a normal end.
     """
 
     def __init__(self, on_change: Callable[[Mapping[str, int]], None] = lambda pids: None) -> None:
@@ -36,10 +36,9 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         for number in _SIGNALS:
-            before = signal.getsignal(number)
-            if before is not signal.SIG_IGN:
-                self._handlers[number] = before
-                signal.signal(number, self._on_signal)
+            # nohup's ignoring SIGHUP is respected, a shell's ignoring SIGINT for what it runs behind is not
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(

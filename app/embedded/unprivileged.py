@@ -36,8 +36,7 @@ def run_as(folder: Path, program: Path) -> RunAs:
     owner = folder.stat().st_uid if folder.exists() else None
     if owner not in (None, user) and not (user == 0 and owner == _NOBODY):
         raise ConfigurationError(
-            f"{folder} belongs to user {owner}, and this is user {user}. "
-            "Run as that user, or give another --data-dir."
+            f"{folder} belongs to user {owner}, and this is user {user}. Run as that user, or give another --data-dir."
         )
     if user != 0:
         return RunAs()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.broker import Bell
@@ -20,7 +21,8 @@ from app.cloudagent.client import CloudAgentClient
 from app.cloudagent.credentials import Credentials
 from app.cloudagent.request import DispositionCall, Endpoint
 from app.domain.callback_time import CallbackFormat, format_callback_time
-from app.domain.replies import Answer, Certainty, NoAnswer, Outcome, Verdict, classify
+from app.domain.errors import ConfigurationError
+from app.domain.replies import Answer, Certainty, NoAnswer, Outcome, Remedy, Verdict, classify
 from app.domain.retry import RetryPolicy, Situation, decide
 from app.secrets import Cipher
 from app.services.group_commit import GroupCommit
@@ -83,8 +85,7 @@ class Pump:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._stopping = False
-        self._more = False  # the last claim left something behind
-        self._record: GroupCommit[_Ended, bool] = GroupCommit(self._record_group)
+        self._record: GroupCommit[_Ended, None] = GroupCommit(self._record_group)
 
     def wake(self) -> None:
         """Says that something may be due. From the pump's own loop; cheap, and as often as you like."""
@@ -102,7 +103,8 @@ class Pump:
             self._woken.clear()
             try:
                 await self._fill()
-            except DATABASE_TROUBLE as error:
+            except (SQLAlchemyError, OSError) as error:
+                # Whatever the database says: a pump that ended here would leave a worker that only seems to work.
                 log.warning("can't claim, trying again", error=type(error).__name__)
                 await asyncio.sleep(_PAUSE_AFTER_TROUBLE)
                 self._woken.set()
@@ -110,24 +112,25 @@ class Pump:
             await asyncio.wait(self._in_flight)
 
     async def _fill(self) -> None:
-        """Claims until all slots are taken or nothing is due."""
+        """Claims until all slots are taken or nothing is left to claim."""
+        more = False
         while not self._stopping and (room := self._settings.in_flight - len(self._in_flight)) > 0:
             start_by = asyncio.get_running_loop().time() + self._settings.start_within
             claim = await self._claim(room)
-            self._more = claim.more
             for delivery in claim.deliveries:
                 task = asyncio.create_task(self._deliver(delivery, start_by))
                 self._in_flight.add(task)
                 task.add_done_callback(self._ended)
-            if not claim.deliveries or not claim.more:
+            more = claim.more
+            if not more:
                 return
-        if self._more:
+        if more:
             self._bell.ring()  # all hands full here; perhaps a sibling has a free one
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
-        if self._more:
-            self._woken.set()
+        # There is room again, here and in the account; and in its call something newer may have come meanwhile.
+        self._woken.set()
         if not task.cancelled() and (error := task.exception()):
             # The attempt stays open; when its lease is out it is recorded as of unknown outcome, and repeated.
             log.error("a delivery broke", exc_info=error)
@@ -150,13 +153,24 @@ class Pump:
             http_status=verdict.http_status,
             latency_ms=verdict.latency_ms,
         )
-        if await self._record.submit(_Ended(delivery, verdict, notes)):
-            self._woken.set()
+        await self._record.submit(_Ended(delivery, verdict, notes))
 
     async def _call(self, delivery: Delivery, start_by: float, notes: list[str]) -> Answer | NoAnswer:
-        """The one call of this attempt. Never raises for what CloudAgent or the network does."""
+        """The one call of this attempt. Whatever goes wrong is its answer: an attempt that is made is recorded."""
         if asyncio.get_running_loop().time() > start_by:
             return NoAnswer(Certainty.NOT_SENT, "the worker was too slow to start the call within its lease")
+        try:
+            credentials = Credentials(self._cipher.decrypt(delivery.api_key))
+        except ConfigurationError as error:
+            return NoAnswer(Certainty.NOT_SENT, str(error))
+        try:
+            return await self._ask(delivery, credentials, notes)
+        except Exception as error:
+            log.exception("a call broke", disposition=str(delivery.disposition_id), account=delivery.customer)
+            return NoAnswer(Certainty.SENT_UNKNOWN, f"an error of Wrapup's own, see its log: {type(error).__name__}")
+
+    async def _ask(self, delivery: Delivery, credentials: Credentials, notes: list[str]) -> Answer | NoAnswer:
+        """Asks CloudAgent for the disposition. Never raises for what CloudAgent or the network does."""
         pause = delivery.pause_after_dispose
         if pause and delivery.started_at - delivery.created_at > self._settings.pause_limit:
             pause = False  # it would pause the agent in the middle of other work
@@ -169,7 +183,7 @@ class Pump:
                 notes.append(f"callback_time written as {form}, the other format")
         return await self._client.dispose(
             Endpoint(delivery.base_url, delivery.api, delivery.path),
-            Credentials(self._cipher.decrypt(delivery.api_key)),
+            credentials,
             DispositionCall(
                 customer=delivery.customer,
                 ucid=delivery.ucid,
@@ -186,7 +200,7 @@ class Pump:
             deadline=self._settings.call_deadline,
         )
 
-    async def _record_group(self, ended: Sequence[_Ended]) -> Sequence[bool | Exception]:
+    async def _record_group(self, ended: Sequence[_Ended]) -> Sequence[None]:
         """Records a group in one transaction, trying until the database takes it.
 
         Trying again is safe, also after a COMMIT without an answer: what is recorded has given its lease back, and
@@ -195,29 +209,26 @@ class Pump:
         while True:
             try:
                 async with self._engine.begin() as connection:
-                    due = await self._record_in(connection, ended)
-                return [due] * len(ended)
+                    await self._record_in(connection, ended)
+                return [None] * len(ended)
             except DATABASE_TROUBLE as error:
                 log.warning("can't record, trying again", attempts=len(ended), error=type(error).__name__)
                 await asyncio.sleep(_PAUSE_AFTER_TROUBLE)
 
-    async def _record_in(self, connection: AsyncConnection, ended: Sequence[_Ended]) -> bool:
+    async def _record_in(self, connection: AsyncConnection, ended: Sequence[_Ended]) -> None:
         current, now = await calls.lock_current(
             connection, [(one.delivery.call_id, one.delivery.epoch) for one in ended]
         )
         assert now is not None
         in_time = [one for one in ended if (one.delivery.call_id, one.delivery.epoch) in current]
         late = [one for one in ended if (one.delivery.call_id, one.delivery.epoch) not in current]
-        due = False
         if in_time:
             finishes = [self._finish(one, now) for one in in_time]
-            due = await attempts.finish(connection, finishes, worker=self._name)
-            for one, finish in zip(in_time, finishes, strict=True):
-                await self._learn(connection, one, finish)
+            await attempts.finish(connection, finishes, worker=self._name)
+            await self._learn(connection, in_time)
         if late:
             log.warning("finished after the lease was out", attempts=[str(one.delivery.attempt_id) for one in late])
             await attempts.note_late(connection, [(one.delivery.attempt_id, one.verdict, now) for one in late])
-        return due
 
     def _finish(self, ended: _Ended, now: datetime) -> Finish:
         delivery = ended.delivery
@@ -241,13 +252,21 @@ class Pump:
             notes=ended.notes,
         )
 
-    async def _learn(self, connection: AsyncConnection, ended: _Ended, finish: Finish) -> None:
-        """What an attempt showed about its account."""
-        delivery = ended.delivery
-        if finish.decision.hold is not None:
-            await self._hold(connection, delivery, ended.verdict)
-        if ended.verdict.delivered and delivery.callback_format not in (None, delivery.account_format):
-            await accounts.remember_format(connection, delivery.account_id, delivery.callback_format)
+    async def _learn(self, connection: AsyncConnection, ended: Sequence[_Ended]) -> None:
+        """What attempts showed about their accounts: each account once, in one order for everybody's locks."""
+        refusals: dict[int, _Ended] = {}
+        formats: dict[int, str] = {}
+        for one in sorted(ended, key=lambda one: one.delivery.account_revision):  # the newest settings have the word
+            delivery = one.delivery
+            if one.verdict.remedy is Remedy.FIX_ACCOUNT:
+                refusals[delivery.account_id] = one
+            if one.verdict.delivered and delivery.callback_format not in (None, delivery.account_format):
+                formats[delivery.account_id] = delivery.callback_format
+        for account_id in sorted({*refusals, *formats}):
+            if account_id in refusals:
+                await self._hold(connection, refusals[account_id].delivery, refusals[account_id].verdict)
+            if account_id in formats:
+                await accounts.remember_format(connection, account_id, formats[account_id])
 
     async def _hold(self, connection: AsyncConnection, delivery: Delivery, verdict: Verdict) -> None:
         said = " ".join(filter(None, (verdict.reply_status, verdict.reply_details)))

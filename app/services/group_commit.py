@@ -7,7 +7,7 @@ Intake stores requests through it, delivery records results through it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -22,23 +22,31 @@ class GroupCommit(Generic[Item, Result]):
     """Collects items into groups and hands each group to ``write``, ``writers`` groups at a time.
 
     ``write`` gives one result for each item, in order; a result that is an exception is raised to its submitter
-    alone. If ``write`` itself raises, every submitter of that group gets the exception.
+    alone. If ``write`` itself raises, one of the items is poison: the group is written again in halves, until the
+    poison fails alone and its neighbours are stored. So ``write`` does all or nothing of a group, and what is no
+    item's fault (the database is gone) it must not raise but give as results.
+
+    Two items with the same ``key`` are never in two groups that are written at the same time: the later one would
+    have an even chance to be written first.
     """
 
     def __init__(
         self,
         write: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
         *,
+        key: Callable[[Item], Hashable] = id,
         largest: int = 500,
         waiting: int = 10_000,
         writers: int = 2,
     ) -> None:
         self._write = write
+        self._key = key
         self._largest = largest
         self._limit = waiting
         self._writers = writers
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._at_work: set[asyncio.Task[None]] = set()
+        self._busy: set[Hashable] = set()  # the keys of what is being written
 
     async def submit(self, item: Item) -> Result:
         """The item's result, once the group that holds it is written. Raises ``Overloaded`` if too many wait."""
@@ -58,13 +66,13 @@ class GroupCommit(Generic[Item, Result]):
             await asyncio.wait(self._at_work)
 
     async def _work(self) -> None:
-        while self._waiting:
-            group = self._waiting[: self._largest]
-            del self._waiting[: self._largest]
+        while group := self._next_group():
+            keys = {self._key(item) for item, _ in group}
+            self._busy |= keys
             try:
-                results = await self._write([item for item, _ in group])
-            except Exception as error:
-                results = [error] * len(group)
+                results = await self._results([item for item, _ in group])
+            finally:
+                self._busy -= keys
             for (_, future), result in zip(group, results, strict=True):
                 if future.done():
                     continue  # its submitter went away; what is written stays written
@@ -72,3 +80,25 @@ class GroupCommit(Generic[Item, Result]):
                     future.set_exception(result)
                 else:
                     future.set_result(result)
+
+    def _next_group(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        """Takes the next items, but for those whose key is being written: the writer at it comes back for them."""
+        group: list[tuple[Item, asyncio.Future[Result]]] = []
+        left: list[tuple[Item, asyncio.Future[Result]]] = []
+        for entry in self._waiting[: self._largest]:
+            (left if self._key(entry[0]) in self._busy else group).append(entry)
+        self._waiting[: self._largest] = left
+        return group
+
+    async def _results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        try:
+            results = await self._write(items)
+        except Exception as error:
+            if len(items) == 1:
+                return [error]
+            half = len(items) // 2
+            return [*await self._results(items[:half]), *await self._results(items[half:])]
+        if len(results) != len(items):
+            # Nobody can tell whose they are; and an error that left the loop here would leave everybody waiting.
+            return [RuntimeError(f"{len(results)} results for {len(items)} items")] * len(items)
+        return results

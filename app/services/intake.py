@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -15,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.broker import Bell
 from app.domain.disposition import NewDisposition, fingerprint, parse_disposition
-from app.domain.errors import Fault, InvalidInput, KeyReused, NotStored
+from app.domain.errors import Fault, InvalidInput, KeyReused, NotStored, WrapupError
 from app.domain.lifecycle import State
+from app.domain.refusals import quoted
 from app.services.accounts import Directory
 from app.services.group_commit import GroupCommit, Overloaded
 from app.services.keys import Caller
@@ -26,8 +28,12 @@ from app.storage.idempotency import take_keys
 
 log = structlog.get_logger(__name__)
 
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+
 # After a COMMIT without an answer: when to look whether it took effect (seconds between the tries).
 _LOOKS = (0.1, 0.3, 0.6, 1.0)
+
+_ACCOUNT = ("account", "customer")  # the field's name, and CloudAgent's
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,9 @@ class Intake:
         self._bell = bell
         self._max_age = max_age
         self._window = duplicate_window
-        self._groups: GroupCommit[Arrival, Receipt] = GroupCommit(self._store, waiting=queue)
+        self._groups: GroupCommit[Arrival, Receipt] = GroupCommit(
+            self._store, key=lambda arrival: (arrival.account_id, arrival.new.ucid), waiting=queue
+        )
 
     async def accept(
         self, fields: Mapping[str, object], caller: Caller, *, idempotency_key: str | None = None
@@ -69,8 +77,35 @@ class Intake:
         Raises ``InvalidInput`` with every wrong field, ``KeyReused``, or ``NotStored`` if the database did not
         confirm: then nothing was promised, and the sender tries again.
         """
+        return await self._submit(await self._arrival(fields, caller, idempotency_key))
+
+    async def begin(
+        self, fields: Mapping[str, object], caller: Caller, *, idempotency_key: str | None = None
+    ) -> Awaitable[Receipt | WrapupError]:
+        """Checks and hands over one of many, and returns what its answer is awaited from; that never raises.
+
+        Those that are begun one after the other are stored in this order, in as few commits as can be.
+        """
+        answer: asyncio.Future[Receipt | WrapupError] = asyncio.get_running_loop().create_future()
+        try:
+            arrival = await self._arrival(fields, caller, idempotency_key)
+        except WrapupError as error:
+            answer.set_result(error)
+            return answer
+        return asyncio.create_task(self._answer(arrival))
+
+    async def _answer(self, arrival: Arrival) -> Receipt | WrapupError:
+        try:
+            return await self._submit(arrival)
+        except WrapupError as error:
+            return error
+
+    async def _arrival(self, fields: Mapping[str, object], caller: Caller, idempotency_key: str | None) -> Arrival:
+        if idempotency_key is not None and not _VISIBLE.fullmatch(idempotency_key):
+            fault = "The idempotency key must be 1 to 255 visible ASCII characters without spaces."
+            raise InvalidInput([Fault("idempotency_key", fault)])
         new, account_id = await self._check(fields, caller)
-        arrival = Arrival(
+        return Arrival(
             id=uuids.uuid7(),
             account_id=account_id,
             actor=caller.actor,
@@ -79,6 +114,8 @@ class Intake:
             max_age=new.max_age or self._max_age,
             idempotency_key=idempotency_key,
         )
+
+    async def _submit(self, arrival: Arrival) -> Receipt:
         try:
             return await self._groups.submit(arrival)
         except Overloaded:
@@ -93,23 +130,31 @@ class Intake:
 
     async def _check(self, fields: Mapping[str, object], caller: Caller) -> tuple[NewDisposition, int]:
         """The valid disposition and its account's id; an unknown account is one fault among the others."""
-        faults: tuple[Fault, ...] = ()
-        new: NewDisposition | None = None
         try:
-            new = parse_disposition(fields, bound_account=caller.bound_account)
-            customer: object = new.account
+            new: NewDisposition | None = parse_disposition(fields, bound_account=caller.bound_account)
+            faults: tuple[Fault, ...] = ()
         except InvalidInput as error:
-            faults = error.faults
-            customer = fields.get("account") or fields.get("customer")
-        account_id = None
-        if isinstance(customer, str) and caller.owns(customer.strip()):
-            account_id = await self._directory.find(customer.strip())
+            new, faults = None, error.faults
+        name, customer = _named_account(fields, caller)
+        if customer is None or any(fault.field in _ACCOUNT for fault in faults):
+            raise InvalidInput(faults)
+        account_id = await self._find(customer, caller)
         if new is not None and account_id is not None:
             return new, account_id
-        if account_id is None and isinstance(customer, str) and not _names_account(faults):
-            unknown = Fault("account", f"There is no account {customer[:100]!r}. Check CloudAgent's user name.")
-            faults = (unknown, *faults)
+        if account_id is None:
+            unknown = f"There is no account {quoted(customer)}. Check CloudAgent's user name."
+            faults = (Fault(name, unknown), *faults)
         raise InvalidInput(faults)
+
+    async def _find(self, customer: str, caller: Caller) -> int | None:
+        """The account's id; None if there is none of that name, or it is not the caller's: both read alike."""
+        if not caller.owns(customer):
+            return None
+        try:
+            return await self._directory.find(customer)
+        except DATABASE_TROUBLE as error:
+            log.warning("not stored", dispositions=1, error=type(error).__name__)
+            raise _not_stored() from None
 
     async def _store(self, arrivals: Sequence[Arrival]) -> Sequence[Receipt | Exception]:
         """One group: one transaction, then one wake-up for all of it."""
@@ -168,8 +213,13 @@ class Intake:
         return [one if not isinstance(one, Stored) or one.id in found else _not_stored() for one in stored]
 
 
-def _names_account(faults: Sequence[Fault]) -> bool:
-    return any(fault.field in ("account", "customer") for fault in faults)
+def _named_account(fields: Mapping[str, object], caller: Caller) -> tuple[str, str | None]:
+    """The name under which the account was given, and the account; that of a bound caller if none was."""
+    for name in _ACCOUNT:
+        value = fields.get(name)
+        if isinstance(value, str) and value.strip():
+            return name, value.strip()
+    return _ACCOUNT[0], caller.bound_account
 
 
 def _not_stored() -> NotStored:

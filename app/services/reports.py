@@ -74,7 +74,7 @@ class Reports:
             if row.kind != "state":
                 continue
             name, _, cause = row.key.partition(":")
-            state = shown(State(name), on_hold=row.on_hold)
+            state = shown(State(name), on_hold=row.on_hold).value
             states[state] += row.n
             mine = accounts[row.account]
             mine[state] = mine.get(state, 0) + row.n
@@ -93,7 +93,7 @@ class Reports:
             "accounts": {name: accounts[name] for name in sorted(accounts)},
             "oldest_due_seconds": max(own_ages, default=0.0),
             "rates_per_minute": {
-                state: round(entered[state] / RATE_MINUTES, 2)
+                state.value: round(entered[state] / RATE_MINUTES, 2)
                 for state in (State.DELIVERED, State.FAILED, State.RETRYING)
             },
         }

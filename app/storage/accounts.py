@@ -70,6 +70,11 @@ async def change(connection: AsyncConnection, account_id: int, values: Mapping[s
         .where(accounts.c.id == account_id)
         .values(**values, revision=accounts.c.revision + 1, updated_at=func.clock_timestamp())
     )
+    if "rate_per_second" in values:
+        # What was taken at the old pace is forgotten: after an hour's pause between two calls, that could be an hour.
+        await connection.execute(
+            update(lanes).where(lanes.c.account_id == account_id).values(paced_until=text("'-infinity'"))
+        )
 
 
 _HOLD = text("""

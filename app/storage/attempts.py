@@ -70,7 +70,6 @@ _FINISH = text(f"""
     )
     UPDATE calls SET lease_until = NULL, next_at = least(calls.next_at, f.next_at)
     FROM finish f WHERE calls.id = f.call_id AND calls.epoch = f.epoch
-    RETURNING calls.next_at <= clock_timestamp() AS due
 """)
 
 _NOTE_LATE = text("""
@@ -80,11 +79,8 @@ _NOTE_LATE = text("""
 """)
 
 
-async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, worker: str) -> bool:
-    """Records the ends of attempts whose calls are locked by the caller and still theirs.
-
-    True if a call has something due right away: a newer disposition that waited, or a repeat without a pause.
-    """
+async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, worker: str) -> None:
+    """Records the ends of attempts whose calls are locked by the caller and still theirs."""
     columns: defaultdict[str, list[object]] = defaultdict(list)
     for one in finishes:
         verdict, decision = one.verdict, one.decision
@@ -107,8 +103,7 @@ async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, wor
         columns["actions"].append(decision.edge.action)
         columns["finished"].append(one.finished)
         columns["notes"].append("\n".join(one.notes))
-    due = await connection.scalars(_FINISH, {**columns, "worker": worker})
-    return any(due)
+    await connection.execute(_FINISH, {**columns, "worker": worker})
 
 
 async def note_late(connection: AsyncConnection, late: Sequence[tuple[UUID, Verdict, datetime]]) -> None:

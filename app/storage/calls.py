@@ -6,6 +6,7 @@ each claim, and only who knows the current one may finish.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,62 +55,66 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a claim brought. ``more``: something due was left behind for want of room."""
+    """What a claim brought. ``more``: there may be more that could be claimed, given the room."""
 
     deliveries: Sequence[Delivery]
     more: bool
 
 
-# The least recently served accounts first; locked in one order for everybody.
-_LOCK_LANES = text("""
+# How many calls an account has room for. NULL is no limit to ``least``. GCRA: a lane may run ahead of its pace by one
+# second's worth, or by one call if its pace is slower than that.
+_ROOM = """least(
+    max_in_flight - (SELECT count(*) FROM calls WHERE account_id = accounts.id AND lease_until IS NOT NULL),
+    CASE WHEN rate_per_second IS NOT NULL THEN
+        floor(greatest(1, rate_per_second) + 1e-9 - rate_per_second
+              * extract(epoch FROM greatest(paced_until, statement_timestamp()) - statement_timestamp()))
+    END)"""
+
+# The least recently served accounts first; locked in one order for everybody. Accounts at their limits are passed
+# over: they must not use up the room of the others.
+_LOCK_LANES = text(f"""
     SELECT account_id FROM lanes
     WHERE account_id IN (
         SELECT lane.account_id
         FROM lanes lane JOIN accounts ON accounts.id = lane.account_id
-        WHERE accounts.hold_cause IS NULL
+        WHERE hold_cause IS NULL
           AND EXISTS (SELECT FROM calls WHERE calls.account_id = lane.account_id
                       AND lease_until IS NULL AND next_at <= statement_timestamp())
+          AND {_ROOM} >= 1
         ORDER BY served_at LIMIT :room)
     ORDER BY account_id
     FOR UPDATE
 """)
 
-# GCRA: a lane may run ahead of its pace by one second's worth, or by one call if its pace is slower than that.
-_LEASE = text("""
+# A statement of its own, so that it sees what was committed while the lanes' locks were waited for: other workers'
+# leases, and a hold.
+_LEASE = text(f"""
     WITH lane AS MATERIALIZED (
-        SELECT lanes.account_id, accounts.rate_per_second, paced_until,
-               least(:share,
-                     max_in_flight - (SELECT count(*) FROM calls
-                                      WHERE account_id = accounts.id AND lease_until IS NOT NULL),
-                     CASE WHEN rate_per_second IS NOT NULL THEN floor(
-                         greatest(1, rate_per_second)
-                         - rate_per_second * extract(epoch FROM greatest(paced_until, now) - now) + 1e-9)
-                     END) AS room,
-               now
-        FROM lanes JOIN accounts ON accounts.id = lanes.account_id, (SELECT clock_timestamp() AS now) AS clock
-        WHERE lanes.account_id = ANY(:accounts)
+        SELECT lanes.account_id, rate_per_second, greatest(least(:share, {_ROOM}), 0)::int AS room
+        FROM lanes JOIN accounts ON accounts.id = lanes.account_id
+        WHERE lanes.account_id = ANY(:accounts) AND hold_cause IS NULL
     ), due AS MATERIALIZED (
         SELECT call.id, lane.account_id
         FROM lane CROSS JOIN LATERAL (
             SELECT id FROM calls
             WHERE account_id = lane.account_id AND lease_until IS NULL AND next_at <= statement_timestamp()
-            ORDER BY next_at LIMIT greatest(lane.room, 0)::int
+            ORDER BY next_at LIMIT lane.room
             FOR UPDATE SKIP LOCKED
         ) AS call
     ), leased AS (
         UPDATE calls SET epoch = epoch + 1, lease_until = clock_timestamp() + :lease, next_at = NULL
         FROM due WHERE calls.id = due.id
-        RETURNING calls.id, calls.epoch, calls.lease_until
+        RETURNING calls.id, calls.epoch, calls.lease_until, calls.account_id
     ), served AS (
         UPDATE lanes
-        SET served_at = lane.now,
-            paced_until = CASE WHEN lane.rate_per_second IS NULL THEN lanes.paced_until ELSE
-                greatest(lanes.paced_until, lane.now)
+        SET served_at = statement_timestamp(),
+            paced_until = CASE WHEN rate_per_second IS NULL THEN paced_until ELSE
+                greatest(paced_until, statement_timestamp())
                 + make_interval(secs => (SELECT count(*) FROM due WHERE due.account_id = lane.account_id)
-                                        / lane.rate_per_second) END
+                                        / rate_per_second) END
         FROM lane WHERE lanes.account_id = lane.account_id
     )
-    SELECT id, epoch, lease_until FROM leased
+    SELECT id, epoch, lease_until, account_id FROM leased
 """).bindparams(bindparam("share"))
 
 # The newest waiting disposition of each leased call goes, the older ones are superseded. One that is older than what
@@ -167,7 +172,7 @@ _SEND = text(f"""
     FROM sent JOIN attempt ON attempt.disposition_id = sent.id JOIN accounts ON accounts.id = sent.account_id
 """)
 
-# A call that had nothing to send after all. ``next_at`` may only ever be too early, so that this mends it.
+# A call that has nothing to send after all. ``next_at`` may only ever be too early, so that this mends it.
 _LET_GO = text(f"""
     UPDATE calls SET lease_until = NULL, next_at = (
         SELECT min(coalesce(d.next_attempt_at, d.created_at)) FROM dispositions d
@@ -188,7 +193,7 @@ async def claim(connection: AsyncConnection, *, room: int, lease: timedelta, wor
     share = max(1, room // len(accounts))
     leased = (await connection.execute(_LEASE, {"accounts": accounts, "share": share, "lease": lease})).all()
     if not leased:
-        return Claim((), more=True)  # due, but its account is at its limits: a finish or time makes room
+        return Claim((), more=False)
     ids = [row.id for row in leased]
     rows = await connection.execute(
         _SEND,
@@ -203,8 +208,14 @@ async def claim(connection: AsyncConnection, *, room: int, lease: timedelta, wor
     sent = {delivery.call_id for delivery in deliveries}
     idle = [call_id for call_id in ids if call_id not in sent]
     if idle:
-        await connection.execute(_LET_GO, {"ids": idle})
-    return Claim(deliveries, more=len(leased) >= share)
+        await let_go(connection, idle)
+    fullest = max(Counter(row.account_id for row in leased).values())
+    return Claim(deliveries, more=fullest >= share)
+
+
+async def let_go(connection: AsyncConnection, call_ids: Sequence[int]) -> None:
+    """Gives the calls back, due when the first of what waits in them is. The caller has locked them before."""
+    await connection.execute(_LET_GO, {"ids": call_ids})
 
 
 @dataclass(frozen=True, slots=True)

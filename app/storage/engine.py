@@ -44,5 +44,6 @@ def make_engine(url: str, *, name: str, pool_size: int = 5) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=5,
         pool_use_lifo=True,
+        hide_parameters=True,  # customers' words and numbers are nothing for error texts and debug logs
         connect_args={"application_name": f"wrapup {name}", "options": options, "connect_timeout": 5},
     )

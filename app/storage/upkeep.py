@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.lifecycle import EXPIRE, Cause
+from app.storage import calls
 from app.storage.transitions import IS_WAITING, leaves
 
 _FOLDING = 0x5752_4150_01  # one at a time: two folds would wait for each other's rows
@@ -48,19 +49,22 @@ _EXPIRE = text(f"""
             next_attempt_at = NULL
         FROM late JOIN locked ON locked.id = late.call_id
         WHERE d.id = late.id AND d.state IN {leaves(EXPIRE)}
-        RETURNING d.id, d.account_id, old.state AS from_state
+        RETURNING d.id, d.call_id, d.account_id, old.state AS from_state
     ), told AS (
         INSERT INTO events (actor, action, account_id, disposition_id, from_state, to_state, reason)
         SELECT 'scheduler', '{EXPIRE.action}', account_id, id, from_state, '{EXPIRE.enters}', '{Cause.EXPIRED}'
         FROM expired
     )
-    SELECT count(*) FROM expired
+    SELECT call_id FROM expired
 """)
 
 
 async def expire(connection: AsyncConnection, *, limit: int) -> int:
     """Fails what waits beyond its maximum age, on hold or not; gives the number."""
-    return await connection.scalar(_EXPIRE, {"limit": limit}) or 0
+    expired = (await connection.scalars(_EXPIRE, {"limit": limit})).all()
+    if expired:
+        await calls.let_go(connection, sorted(set(expired)))  # else they would seem to be due for ever
+    return len(expired)
 
 
 _DUE = text("""
@@ -88,15 +92,23 @@ _PRUNE_DISPOSITIONS = text("""
     )
     SELECT call_id FROM old
 """)
-# If a disposition comes in for such a call right now, the foreign key stops us, and the next round finds it in use.
+# In two steps: who holds a call's lock is putting a disposition into it right now, and what was put into it before the
+# lock came to us is seen by the second statement only.
+_LOCK_CALLS = text("""
+    SELECT id FROM calls WHERE id = ANY(:ids) ORDER BY account_id, ucid FOR UPDATE SKIP LOCKED
+""")
 _PRUNE_CALLS = text("""
     DELETE FROM calls WHERE id = ANY(:ids) AND NOT EXISTS (SELECT FROM dispositions WHERE call_id = calls.id)
 """)
 _PRUNE_REST = (
-    text("DELETE FROM idempotency_keys WHERE created_at < statement_timestamp() - interval '2 days'"),
     text("DELETE FROM counts_by_minute WHERE minute < statement_timestamp() - interval '8 days'"),
     text("DELETE FROM processes WHERE seen_at < statement_timestamp() - interval '1 hour'"),
 )
+# After the dispositions: no key may stand for a disposition that is gone.
+_PRUNE_KEYS = text("""
+    DELETE FROM idempotency_keys
+    WHERE created_at < statement_timestamp() - least(interval '2 days', CAST(:retention AS interval))
+""")
 _PRUNE_EVENTS = text("DELETE FROM events WHERE at < statement_timestamp() - CAST(:retention AS interval)")
 
 
@@ -107,5 +119,7 @@ async def prune(connection: AsyncConnection, *, retention: timedelta, limit: int
     await connection.execute(_PRUNE_EVENTS, {"retention": retention})
     pruned = (await connection.scalars(_PRUNE_DISPOSITIONS, {"retention": retention, "limit": limit})).all()
     if pruned:
-        await connection.execute(_PRUNE_CALLS, {"ids": sorted(set(pruned))})
+        locked = (await connection.scalars(_LOCK_CALLS, {"ids": sorted(set(pruned))})).all()
+        await connection.execute(_PRUNE_CALLS, {"ids": locked})
+    await connection.execute(_PRUNE_KEYS, {"retention": retention})
     return len(pruned)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -28,11 +27,9 @@ from app.web.auth import Reader, Submitter, Wired
 from app.web.bodies import parse_body, read_body
 from app.web.problems import documented
 from app.web.replies import JSONReply
-from app.web.shapes import DispositionIn, DispositionPage, DispositionWhole, ReceiptOut
+from app.web.shapes import DispositionPage, DispositionWhole, ReceiptOut
 
 router = APIRouter(prefix="/v1/dispositions", tags=["dispositions"])
-
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
 # The body is read and checked by our own code (`bodies.py`, `domain/disposition.py`); this is for OpenAPI only.
 _BODY: dict[str, Any] = {
@@ -64,7 +61,7 @@ async def submit(
 ) -> Response:
     """Store a disposition for delivery. 202 means that it is stored; 503 that it may not be: send it again."""
     fields = await _read_fields(request, services)
-    receipt = await services.intake.accept(fields, caller, idempotency_key=_checked(idempotency_key))
+    receipt = await services.intake.accept(fields, caller, idempotency_key=idempotency_key)
     return _receipt_reply(receipt)
 
 
@@ -123,13 +120,6 @@ async def _read_fields(request: Request, services: Wired) -> dict[str, object]:
     return parse_body(raw, request.headers.get("content-type", ""))
 
 
-def _checked(idempotency_key: str | None) -> str | None:
-    if idempotency_key is not None and not _VISIBLE.fullmatch(idempotency_key):
-        fault = "Idempotency-Key must be 1 to 255 visible ASCII characters without spaces."
-        raise InvalidInput([Fault("Idempotency-Key", fault)])
-    return idempotency_key
-
-
 def _check_window(since: datetime | None, until: datetime | None) -> None:
     if since is not None and until is not None and since >= until:
         raise InvalidInput([Fault("to", f"to, {until.isoformat()}, is not after from, {since.isoformat()}.")])
@@ -147,6 +137,3 @@ def _receipt_reply(receipt: Receipt) -> JSONReply:
         200 if receipt.duplicate else 202,
         {"Location": f"/v1/dispositions/{receipt.id}"},
     )
-
-
-SHAPES = {"DispositionIn": DispositionIn}

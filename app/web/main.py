@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.settings import Settings
-from app.web import accounts, dispositions, health, problems, stats
+from app.web import accounts, batch, cloudagent, dispositions, health, problems, shapes, stats
 from app.web.replies import JSONReply
 from app.wiring import open_services
 
@@ -39,8 +40,10 @@ def create_app(settings: Settings) -> FastAPI:
         default_response_class=JSONReply,
         redirect_slashes=False,
     )
+    # The drop-in's queries hold an apiKey. Whoever starts the server, with whatever options: no log of them.
+    logging.getLogger("uvicorn.access").disabled = True
     problems.install(api)
-    for noun in (dispositions, stats, accounts, health):
+    for noun in (dispositions, batch, stats, accounts, cloudagent, health):
         api.include_router(noun.router)
     api.openapi = lambda: _openapi(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return api
@@ -52,8 +55,7 @@ def _openapi(api: FastAPI) -> dict[str, Any]:
         document = FastAPI.openapi(api)
         schemas = document["components"]["schemas"]
         schemas["Problem"] = dict(problems.SCHEMA)
-        for name, shape in dispositions.SHAPES.items():
-            schemas[name] = shape.model_json_schema()
+        schemas.update(shapes.read_by_our_own_code())
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         # FastAPI documents its own 422 where a route has none; ours are problem documents.

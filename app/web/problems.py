@@ -16,7 +16,6 @@ from starlette.responses import Response
 
 from app.domain.errors import (
     BodyTooLarge,
-    Fault,
     InvalidInput,
     KeyReused,
     MalformedBody,
@@ -24,6 +23,7 @@ from app.domain.errors import (
     NotAuthenticated,
     NotFound,
     NotStored,
+    RateLimited,
     SlowBody,
     StateConflict,
     UnsupportedBody,
@@ -60,6 +60,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     UnsupportedBody: Problem(415, "unsupported-body", "This kind of body is not taken"),
     InvalidInput: Problem(422, "invalid-input", "Some fields are wrong"),
     KeyReused: Problem(422, "idempotency-key-reused", "The Idempotency-Key was used for something else"),
+    RateLimited: Problem(429, "rate-limited", "Too many requests"),
     NotStored: Problem(503, "not-stored", "Not stored, send it again"),
     SQLAlchemyError: Problem(503, "database-unavailable", "The database does not answer"),
     Exception: Problem(500, "internal-error", "Something is wrong with Wrapup"),
@@ -72,67 +73,60 @@ def problem_of(error: Exception) -> Problem:
     return next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
 
 
-def problem_reply(problem: Problem, detail: str, **more: Any) -> Response:
-    """The problem document; ``more`` are its members beside the standard ones."""
+def document_of(error: WrapupError) -> dict[str, Any]:
+    """The problem document of one of our own errors."""
+    problem = problem_of(error)
+    if not isinstance(error, InvalidInput):
+        return _document(problem, str(error))
+    count = len(error.faults)
+    faults = [{"field": fault.field, "message": fault.message} for fault in error.faults]
+    return _document(problem, f"{count} field is wrong." if count == 1 else f"{count} fields are wrong.", errors=faults)
+
+
+def _document(problem: Problem, detail: str, **more: Any) -> dict[str, Any]:
+    return {"type": problem.type, "title": problem.title, "status": problem.status, "detail": detail, **more}
+
+
+def _reply(document: Mapping[str, Any], *, retry_after: int | None = None) -> Response:
     headers = {}
-    if problem.status == 401:
+    if document["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if "retry_after" in more:
-        headers["Retry-After"] = str(more.pop("retry_after"))
-    document = {
-        "type": problem.type,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail,
-        **more,
-    }
-    return Response(orjson.dumps(document), problem.status, headers, MEDIA_TYPE)
-
-
-def _faults(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
-    return [{"field": fault.field, "message": fault.message} for fault in faults]
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
+    return Response(orjson.dumps(document), document["status"], headers, MEDIA_TYPE)
 
 
 async def _on_wrapup_error(_: Request, error: Exception) -> Response:
-    problem = problem_of(error)
-    match error:
-        case InvalidInput():
-            count = len(error.faults)
-            detail = f"{count} field is wrong." if count == 1 else f"{count} fields are wrong."
-            return problem_reply(problem, detail, errors=_faults(error.faults))
-        case NotStored():
-            return problem_reply(problem, str(error), retry_after=error.retry_after)
-        case _:
-            return problem_reply(problem, str(error))
+    assert isinstance(error, WrapupError)
+    return _reply(document_of(error), retry_after=getattr(error, "retry_after", None))
 
 
 async def _on_bad_parameters(_: Request, error: Exception) -> Response:
     """FastAPI's own checks, of paths and queries. A path that can't name a thing names none."""
     assert isinstance(error, RequestValidationError)
     if any(fault["loc"][0] == "path" for fault in error.errors()):
-        return problem_reply(PROBLEMS[NotFound], "There is nothing under this address.")
+        return _reply(_document(PROBLEMS[NotFound], "There is nothing under this address."))
     faults = [{"field": str(fault["loc"][-1]), "message": fault["msg"]} for fault in error.errors()]
-    return problem_reply(PROBLEMS[InvalidInput], "Some parameters are wrong.", errors=faults)
+    return _reply(_document(PROBLEMS[InvalidInput], "Some parameters are wrong.", errors=faults))
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     problem = _BY_STATUS.get(error.status_code) or Problem(error.status_code, "http-error", str(error.detail))
-    reply = problem_reply(problem, str(error.detail))
+    reply = _reply(_document(problem, str(error.detail)))
     reply.headers.update(error.headers or {})
     return reply
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
     log.warning("database trouble", path=request.url.path, error=type(error).__name__)
-    return problem_reply(
-        PROBLEMS[SQLAlchemyError], "The database does not answer. Try again in a moment.", retry_after=2
-    )
+    document = _document(PROBLEMS[SQLAlchemyError], "The database does not answer. Try again in a moment.")
+    return _reply(document, retry_after=2)
 
 
 async def _on_anything_else(request: Request, error: Exception) -> Response:
     log.error("a request broke", method=request.method, path=request.url.path, exc_info=error)
-    return problem_reply(PROBLEMS[Exception], "The request could not be carried out. It is in Wrapup's log.")
+    return _reply(_document(PROBLEMS[Exception], "The request could not be carried out. It is in Wrapup's log."))
 
 
 def install(api: FastAPI) -> None:

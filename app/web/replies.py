@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 JSON_OPTIONS = orjson.OPT_UTC_Z
 
@@ -18,3 +19,12 @@ class JSONReply(Response):
     def render(self, content: Any) -> bytes:
         """The content as JSON."""
         return orjson.dumps(content, option=JSON_OPTIONS)
+
+
+class DuplexReply(StreamingResponse):
+    """A streamed answer to a streamed body. The default listens for a hang-up while it sends, and swallows the body
+    with it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the answer as it comes."""
+        await self.stream_response(send)

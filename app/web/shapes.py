@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
 
 from app.domain.lifecycle import State
 from app.domain.replies import Certainty, Outcome
@@ -63,6 +64,37 @@ class ReceiptOut(BaseModel):
     account: str
     ucid: str
     duplicate: bool
+
+
+class BatchItemIn(DispositionIn):
+    """A disposition of a batch, with an idempotency key of its own."""
+
+    idempotency_key: str | None = Field(None, description="1 to 255 visible ASCII characters.")
+
+
+class BatchIn(BaseModel):
+    """Up to 1,000 dispositions."""
+
+    dispositions: list[BatchItemIn] = Field(min_length=1, max_length=1000)
+
+
+class BatchResult(BaseModel):
+    """What became of one item: a receipt, or a problem document."""
+
+    index: int
+    status: int = Field(description="The HTTP status that the disposition would have had alone.")
+    id: UUID | None = None
+    state: State | None = None
+    account: str | None = None
+    ucid: str | None = None
+    duplicate: bool | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchOut(BaseModel):
+    """One result for each item, in order."""
+
+    results: list[BatchResult]
 
 
 class AttemptOut(BaseModel):
@@ -148,3 +180,11 @@ class StatsOut(BaseModel):
     accounts: dict[str, dict[State, int]]
     oldest_due_seconds: float
     rates_per_minute: dict[State, float]
+
+
+def read_by_our_own_code() -> dict[str, Any]:
+    """The schemas of bodies that FastAPI does not read, for the document."""
+    models = [(model, "validation") for model in (DispositionIn, BatchItemIn, BatchIn)]
+    _, document = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    schemas: dict[str, Any] = document["$defs"]
+    return schemas

@@ -9,6 +9,7 @@ import asyncio
 import multiprocessing
 import time
 from multiprocessing.connection import Connection as Pipe
+from typing import cast
 
 import uvloop
 
@@ -43,8 +44,7 @@ class SlowServer(asyncio.Protocol):
     """Answers each request after the latency, without reading it closely."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         asyncio.get_running_loop().call_later(LATENCY_SECONDS, self.transport.write, REPLY)

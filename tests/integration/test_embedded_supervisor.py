@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,6 +113,9 @@ def supervise(tmp_path: Path) -> Iterator[Callable[[str], Supervised]]:
     for supervised in started:
         supervised.process.kill()
         supervised.process.wait()
+        for left in supervised.processes():
+            with suppress(ProcessLookupError):
+                os.kill(int(left.split()[0]), signal.SIGKILL)
 
 
 def test_kill_9_of_the_supervisor_leaves_no_process_behind(supervise: Callable[[str], Supervised]) -> None:

@@ -102,9 +102,7 @@ def test_the_path_is_the_documented_one_unless_the_account_has_its_own(
 def test_the_key_and_the_query_travel_beside_the_url() -> None:
     request = build(Endpoint("https://in1-ccaas-api.ozonetel.com", "v3-query"), CREDENTIALS, CALL)
     assert request.extensions["wrapup.secret"] == SecretQuery("apiKey", CREDENTIALS.api_key)
-    assert (
-        str(request.url) == "https://in1-ccaas-api.ozonetel.com/CAServices/Disposition/DispositionAPIV3.php"
-    )
+    assert str(request.url) == "https://in1-ccaas-api.ozonetel.com/CAServices/Disposition/DispositionAPIV3.php"
     assert dict(request.headers) == {
         "host": "in1-ccaas-api.ozonetel.com",
         "user-agent": "wrapup",

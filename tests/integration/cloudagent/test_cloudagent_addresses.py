@@ -107,7 +107,7 @@ def test_a_base_url_is_taken(url: str, policy: AddressPolicy) -> None:
         ("file:///etc/passwd", STRICT, "not a whole URL"),
         ("https://", STRICT, "not a whole URL"),
         ("http://in1-ccaas-api.ozonetel.com", LOOPBACK, "must be https"),
-        ("http://3.6.154.17", LOOPBACK, "must be https"),
+        ("http://3.6.154.17", LOOPBACK, "can't be called: http is for loopback only, anything else must be https"),
         ("http://10.0.0.1", PRIVATE, "must be https"),
         ("https://user:pw@partner.example", STRICT, "user name or a password"),
         ("https://@partner.example", STRICT, "user name or a password"),
@@ -152,7 +152,7 @@ def test_a_path_is_taken(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["", "x.php", "/x?a=1", "/x#a", "/a b", "/a\r\nb", "/%2e", "/é", "/a@b"])
 def test_a_path_is_refused(path: str) -> None:
-    with pytest.raises(InvalidInput, match="path: must start with /"):
+    with pytest.raises(InvalidInput, match="path must start with /"):
         check_path(path)
 
 
@@ -211,9 +211,7 @@ async def test_plain_http_to_a_name_goes_to_loopback_only(credentials: Credentia
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1"])
-async def test_other_spellings_of_an_address_are_judged_by_where_they_lead(
-    credentials: Credentials, host: str
-) -> None:
+async def test_other_spellings_of_an_address_are_judged_by_where_they_lead(credentials: Credentials, host: str) -> None:
     client = CloudAgentClient(CloudAgentTransport(STRICT))
     result = await client.dispose(Endpoint(f"https://{host}", "v3-query"), credentials, CALL, deadline=5)
     await client.aclose()

@@ -78,9 +78,7 @@ async def test_a_reply_that_arrives_byte_by_byte_is_whole_at_the_end(
     assert answer.body == BODY
 
 
-async def test_the_headers_that_decide_are_reported(
-    client: CloudAgentClient, credentials: Credentials
-) -> None:
+async def test_the_headers_that_decide_are_reported(client: CloudAgentClient, credentials: Credentials) -> None:
     said = reply(b"", "RETRY-AFTER: 120", "content-type: text/html", status="429 Too Many Requests")
     async with serving(once(said)) as server:
         answer = await client.dispose(server.endpoint, credentials, CALL, deadline=5)
@@ -88,9 +86,14 @@ async def test_the_headers_that_decide_are_reported(
     assert (answer.http_status, answer.retry_after, answer.content_type) == (429, "120", "text/html")
 
 
-async def test_a_redirect_is_an_answer_and_is_not_followed(
-    client: CloudAgentClient, credentials: Credentials
-) -> None:
+async def test_a_trailer_is_no_header(client: CloudAgentClient, credentials: Credentials) -> None:
+    async with serving(once(chunked(BODY, trailer=b"Retry-After: 1\r\n"))) as server:
+        answer = await client.dispose(server.endpoint, credentials, CALL, deadline=5)
+    assert isinstance(answer, Answer)
+    assert (answer.body, answer.retry_after) == (BODY, None)
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed(client: CloudAgentClient, credentials: Credentials) -> None:
     async with serving(always(reply())) as elsewhere:
         location = f"Location: {elsewhere.endpoint.base_url}/stolen"
         async with serving(once(reply(b"", location, status="302 Found"))) as server:
@@ -127,9 +130,7 @@ async def test_a_huge_body_is_cut_off_and_its_connection_closed(
         await asyncio.wait_for(closed.wait(), 5)
 
 
-async def test_a_body_of_exactly_the_limit_is_not_too_large(
-    client: CloudAgentClient, credentials: Credentials
-) -> None:
+async def test_a_body_of_exactly_the_limit_is_not_too_large(client: CloudAgentClient, credentials: Credentials) -> None:
     async with serving(always(reply(b"x" * 65_536))) as server:
         for _ in range(2):
             answer = await client.dispose(server.endpoint, credentials, CALL, deadline=5)
@@ -175,9 +176,7 @@ async def test_proxies_of_the_environment_are_ignored(
         assert len(server.requests) == 1
 
 
-async def test_two_hundred_calls_at_once_arrive_once_each(
-    client: CloudAgentClient, credentials: Credentials
-) -> None:
+async def test_two_hundred_calls_at_once_arrive_once_each(client: CloudAgentClient, credentials: Credentials) -> None:
     everybody = asyncio.Event()
 
     async def script(visit: Visit) -> None:

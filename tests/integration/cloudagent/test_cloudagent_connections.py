@@ -76,6 +76,25 @@ async def test_a_connection_that_the_server_closed_while_idle_is_noticed_before_
                     server_side.send(last_words)
 
 
+async def test_bytes_that_nobody_asked_for_close_the_connection(
+    client: CloudAgentClient, credentials: Credentials
+) -> None:
+    answered, gone = asyncio.Event(), asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(reply())
+        await answered.wait()
+        await visit.send(reply(b"for nobody"))
+        await visit.gone()
+        gone.set()
+
+    async with serving(script) as server:
+        await client.dispose(server.endpoint, credentials, CALL, deadline=5)
+        answered.set()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
 async def test_a_call_that_meets_the_closing_is_unknown_and_not_repeated(
     client: CloudAgentClient, credentials: Credentials
 ) -> None:
@@ -153,13 +172,22 @@ async def test_no_more_connections_are_kept_than_the_cap(credentials: Credential
     await client.aclose()
 
 
+@pytest.mark.parametrize("target", [b"/x HTTP/1.1\r\nX-Injected: 1", b"/a b", b"//\0", b"x", b""])
+async def test_a_target_that_would_break_the_line_is_not_sent(target: bytes) -> None:
+    transport = CloudAgentTransport(AddressPolicy(allow_loopback=True))
+    async with serving(once(reply())) as server:
+        request = httpx.Request("GET", f"{server.endpoint.base_url}/x", extensions={"target": target})
+        with pytest.raises(NotSent, match="target"):
+            await transport.handle_async_request(request)
+        await transport.aclose()
+        assert server.requests == []
+
+
 async def test_nothing_is_sent_once_the_time_to_send_has_passed() -> None:
     """The event loop may stall between deadline and timer, so the clock is asked again before the write."""
     transport = CloudAgentTransport(AddressPolicy(allow_loopback=True))
     async with serving(once(reply())) as server:
-        late = httpx.Request(
-            "GET", f"{server.endpoint.base_url}/x", extensions={"wrapup.send_by": time.monotonic()}
-        )
+        late = httpx.Request("GET", f"{server.endpoint.base_url}/x", extensions={"wrapup.send_by": time.monotonic()})
         with pytest.raises(NotSent, match="deadline passed"):
             await transport.handle_async_request(late)
         await transport.aclose()

@@ -27,17 +27,13 @@ def unused_port() -> int:
 
 async def test_a_refused_connection_was_not_sent(client: CloudAgentClient, credentials: Credentials) -> None:
     port = unused_port()
-    result = await client.dispose(
-        Endpoint(f"http://127.0.0.1:{port}", "v3-query"), credentials, CALL, deadline=5
-    )
+    result = await client.dispose(Endpoint(f"http://127.0.0.1:{port}", "v3-query"), credentials, CALL, deadline=5)
     assert isinstance(result, NoAnswer)
     assert result.certainty is Certainty.NOT_SENT
     assert result.reason == f"no connection to 127.0.0.1:{port}: connection refused"
 
 
-async def test_a_name_that_is_unknown_was_not_sent(
-    client: CloudAgentClient, credentials: Credentials
-) -> None:
+async def test_a_name_that_is_unknown_was_not_sent(client: CloudAgentClient, credentials: Credentials) -> None:
     endpoint = Endpoint("https://no-such-host.invalid", "v3-query")
     result = await client.dispose(endpoint, credentials, CALL, deadline=30)
     assert isinstance(result, NoAnswer)
@@ -79,9 +75,7 @@ async def reset_within_the_reply(visit: Visit) -> None:
         pytest.param(reset_within_the_reply, " the connection within its reply", id="reset in the body"),
         pytest.param(once(b"SSH-2.0-OpenSSH_9.2\r\n"), "not HTTP: ", id="garbage"),
         pytest.param(once(b"\x16\x03\x01\x02\x00\x01\x00"), "not HTTP: ", id="TLS"),
-        pytest.param(
-            once(b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n"), "not HTTP: ", id="two lengths"
-        ),
+        pytest.param(once(b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n"), "not HTTP: ", id="two lengths"),
         pytest.param(
             once(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"),
             "not HTTP: ",
@@ -165,9 +159,7 @@ async def test_a_deadline_while_the_name_is_looked_up_was_not_sent(credentials: 
     await client.aclose()
 
 
-async def test_being_cancelled_closes_the_connection(
-    client: CloudAgentClient, credentials: Credentials
-) -> None:
+async def test_being_cancelled_closes_the_connection(client: CloudAgentClient, credentials: Credentials) -> None:
     arrived, gone = asyncio.Event(), asyncio.Event()
 
     async def script(visit: Visit) -> None:
@@ -203,9 +195,7 @@ async def test_closing_the_client_ends_the_calls_in_flight(credentials: Credenti
     assert result.certainty is Certainty.SENT_UNKNOWN
 
 
-async def test_a_request_id_with_a_line_break_is_not_sent(
-    client: CloudAgentClient, credentials: Credentials
-) -> None:
+async def test_a_request_id_with_a_line_break_is_not_sent(client: CloudAgentClient, credentials: Credentials) -> None:
     call = DispositionCall("acme", "1", "2", "a", "Sale", request_id="1\r\nX-Injected: 1")
     async with serving(once(reply())) as server:
         result = await client.dispose(server.endpoint, credentials, call, deadline=5)
@@ -274,9 +264,7 @@ async def test_a_handshake_that_fails_was_not_sent(
         assert result.reason.startswith(f"no connection to 127.0.0.1:{server.port}: ")
 
 
-async def test_a_handshake_that_hangs_was_not_sent(
-    trusting_client: CloudAgentClient, credentials: Credentials
-) -> None:
+async def test_a_handshake_that_hangs_was_not_sent(trusting_client: CloudAgentClient, credentials: Credentials) -> None:
     closed = asyncio.Event()
 
     async def script(visit: Visit) -> None:

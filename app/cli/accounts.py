@@ -1,0 +1,132 @@
+"""``wrapup accounts``: set up, listed, held, released."""
+
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.options import AsJson, AsJsonLines, DataDir, Reason
+from app.cli.printing import cell, console, note, print_json, table
+from app.cli.session import run
+from app.domain.errors import Fault, InvalidInput
+from app.secrets import Secret
+from app.services.accounts import AccountSettings
+from app.services.keys import OPERATOR
+from app.storage.accounts import Account
+from app.wiring import Services
+
+accounts = typer.Typer(no_args_is_help=True, help="CloudAgent's customers: set up, hold, release.")
+
+Customer = Annotated[str, typer.Argument(help="CloudAgent's user name.", show_default=False)]
+
+_SHOWN = (
+    *("customer", "base_url", "path", "api", "max_in_flight", "rate_per_second", "callback_format"),
+    *("on_hold", "hold_cause", "hold_reason", "held_at", "created_at", "updated_at"),
+)
+
+
+@accounts.command("set")
+def set_account(
+    customer: Customer,
+    api_key_stdin: Annotated[
+        bool, typer.Option("--api-key-stdin", help="Read the apiKey from stdin; in a terminal, ask for it.")
+    ] = False,
+    base_url: Annotated[str | None, typer.Option(help="Where CloudAgent is: https://HOST")] = None,
+    path: Annotated[str | None, typer.Option(help="In place of the path that the API has by its manual.")] = None,
+    api: Annotated[str | None, typer.Option(help="The flavour of the API: v3-query")] = None,
+    rate_per_second: Annotated[float | None, typer.Option(help="Calls a second at most; 0: no limit.")] = None,
+    max_in_flight: Annotated[int | None, typer.Option(help="Calls at a time at most.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an account, or change what is given of it.
+
+    A new apiKey does not release a hold: `wrapup accounts release` does.
+    """
+    if not api_key_stdin and all(one is None for one in (base_url, path, api, rate_per_second, max_in_flight)):
+        raise typer.BadParameter("nothing to set: give --api-key-stdin or another option")
+    settings = AccountSettings(
+        api_key=_read_api_key(customer) if api_key_stdin else None,
+        base_url=base_url,
+        path=path,
+        api=api,
+        max_in_flight=max_in_flight,
+        rate_per_second=rate_per_second,
+    )
+
+    async def work(services: Services) -> Account:
+        return await services.accounts.set(customer, settings, actor=OPERATOR.actor)
+
+    account = run(work, data_dir)
+    _print(account, as_json)
+    if account.on_hold and not as_json:
+        note(f"It is on hold. `wrapup accounts release {customer}` lets it go on.")
+
+
+@accounts.command("list")
+def list_accounts(data_dir: DataDir = None, as_json: AsJsonLines = False) -> None:
+    """List the accounts."""
+
+    async def work(services: Services) -> list[Account]:
+        return await services.accounts.all()
+
+    found = run(work, data_dir)
+    if as_json:
+        for account in found:
+            print_json(_shown(account))
+        return
+    rows = table("account", "base URL", "API", "in flight", "a second", "on hold", "since", "why")
+    for one in found:
+        rate = "any" if one.rate_per_second is None else f"{one.rate_per_second:g}"
+        where = one.base_url + (one.path or "")
+        limits = (str(one.max_in_flight), rate)
+        hold = map(cell, (one.hold_cause, one.held_at, one.hold_reason))
+        rows.add_row(cell(one.customer), cell(where), cell(one.api), *limits, *hold)
+    console(wide=True).print(rows)
+
+
+@accounts.command()
+def hold(customer: Customer, reason: Reason = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Stop an account's deliveries at once. They wait; nothing is dropped."""
+
+    async def work(services: Services) -> Account:
+        return await services.accounts.hold(customer, actor=OPERATOR.actor, reason=reason)
+
+    _print(run(work, data_dir), as_json)
+
+
+@accounts.command()
+def release(customer: Customer, reason: Reason = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Let an account's deliveries go on."""
+
+    async def work(services: Services) -> Account:
+        return await services.accounts.release(customer, actor=OPERATOR.actor, reason=reason)
+
+    _print(run(work, data_dir), as_json)
+
+
+def _read_api_key(customer: str) -> Secret:
+    """The first line of stdin. Never an argument: those are visible to everybody on the machine."""
+    if sys.stdin.isatty():
+        return Secret(getpass(f"apiKey of {customer}: ").strip())
+    try:
+        return Secret(sys.stdin.buffer.readline().decode("utf-8-sig").strip())
+    except UnicodeDecodeError:
+        raise InvalidInput([Fault("api_key", "what came on stdin is not UTF-8 text.")]) from None
+
+
+def _shown(account: Account) -> dict[str, Any]:
+    return {name: getattr(account, name) for name in _SHOWN}
+
+
+def _print(account: Account, as_json: bool) -> None:
+    if as_json:
+        print_json(_shown(account))
+    elif account.on_hold:
+        why = f": {account.hold_reason}" if account.hold_reason else ""
+        print(cell(f"{account.customer} on hold ({account.hold_cause}){why}"))
+    else:
+        print(cell(f"{account.customer} {account.base_url}"))

@@ -1,0 +1,92 @@
+"""``wrapup api``: the HTTP API in this process."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from types import FrameType
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.cli.beside import settings_for
+from app.cli.options import DataDir
+from app.domain.errors import ConfigurationError
+from app.logging import configure_logging
+from app.web.main import create_app
+
+log = structlog.get_logger(__name__)
+
+_GRACE_SECONDS = 20  # for requests under way, when told to stop
+_MAX_HEAD_BYTES = 64 * 1024
+
+
+def api(
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 for all addresses.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the HTTP API, until SIGTERM or Ctrl-C."""
+    settings = settings_for(data_dir)
+    settings.require_database_url()
+    settings.require_broker_url()
+    settings.require_secret_keys()
+    configure_logging(settings.log_level, settings.log_format)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            loop="uvloop",
+            http=_Protocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,  # the drop-in's queries hold the apiKey
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # When it has stopped in order, uvicorn raises the signal again. That is to be an end like any other.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    with _listen(host, port) as listening:
+        log.info("api listens", host=host, port=listening.getsockname()[1])
+        server.run(sockets=[listening])
+
+
+class _Protocol(HttpToolsProtocol):
+    """Bounds the head of a request. uvicorn itself takes, and keeps, as many headers as are sent."""
+
+    _in_head = False
+    _head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response(f"The head of the request has more than {_MAX_HEAD_BYTES} bytes.")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        why = str(error.strerror).partition(" (")[0]
+        raise ConfigurationError(f"Can't listen on {host}:{port}: {why}. Choose another --host or --port.") from None

@@ -1,0 +1,108 @@
+"""``wrapup list`` and ``wrapup show``: what became of the dispositions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.table import Table
+
+from app.cli.history import history
+from app.cli.options import AsJson, AsJsonLines, DataDir, From, To, moment
+from app.cli.printing import cell, console, note, print_json, table
+from app.cli.session import run
+from app.domain.lifecycle import State
+from app.services.keys import OPERATOR
+from app.storage.reports import Filter
+from app.wiring import Services
+
+_PAGE = 500
+
+Texts = list[str] | None
+
+
+def list_dispositions(
+    state: Annotated[list[State] | None, typer.Option(help="May be repeated, like all of these.")] = None,
+    cause: Annotated[Texts, typer.Option(help="Why it failed: invalid_agent, expired, …")] = None,
+    account: Annotated[Texts, typer.Option()] = None,
+    ucid: Annotated[Texts, typer.Option()] = None,
+    agent_id: Annotated[Texts, typer.Option()] = None,
+    did: Annotated[Texts, typer.Option()] = None,
+    disposition: Annotated[Texts, typer.Option(help="The outcome code.")] = None,
+    reference: Annotated[Texts, typer.Option(help="The CRM's own id.")] = None,
+    since: From = None,
+    until: To = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    data_dir: DataDir = None,
+    as_json: AsJsonLines = False,
+) -> None:
+    """List dispositions, the newest first."""
+    wanted = Filter(
+        states=state or (),
+        causes=cause or (),
+        accounts=account or (),
+        ucids=ucid or (),
+        agent_ids=agent_id or (),
+        dids=did or (),
+        dispositions=disposition or (),
+        references=reference or (),
+        since=moment("--from", since),
+        until=moment("--to", until),
+    )
+
+    async def print_lines(services: Services) -> None:
+        async for one in _newest(services, wanted, limit):
+            print_json(one)
+
+    async def collect(services: Services) -> list[dict[str, Any]]:
+        return [one async for one in _newest(services, wanted, limit + 1)]
+
+    if as_json:
+        run(print_lines, data_dir)
+        return
+    found = run(collect, data_dir)
+    console(wide=True).print(_lines(found[:limit]))
+    if len(found) > limit:
+        note(f"There are more than these {limit}: give a higher --limit, or filter.")
+
+
+async def _newest(services: Services, wanted: Filter, limit: int) -> AsyncIterator[dict[str, Any]]:
+    """Page by page, so that a long list takes no memory."""
+    after: UUID | None = None
+    while limit > 0:
+        page = await services.reports.page(wanted, after=after, limit=min(limit, _PAGE))
+        for one in page.items:
+            yield one
+        if page.next is None:
+            return
+        after = page.next
+        limit -= len(page.items)
+
+
+def _lines(found: Sequence[dict[str, Any]]) -> Table:
+    rows = table("id", "state", "account", "UCID", "agent", "disposition", "outcome", "tries", "accepted", "next try")
+    for one in found:
+        names = ("id", "state", "account", "ucid", "agent_id", "disposition")
+        why = one["cause"] or one["outcome"]
+        times = (one["created_at"], one["next_attempt_at"])
+        rows.add_row(*(cell(one[name]) for name in names), cell(why), cell(one["attempt_count"]), *map(cell, times))
+    return rows
+
+
+def show(
+    disposition_id: Annotated[UUID, typer.Argument(metavar="ID", show_default=False)],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one disposition with all its attempts and events."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        return await services.reports.disposition(disposition_id, OPERATOR)
+
+    found = run(work, data_dir)
+    if as_json:
+        print_json(found)
+    else:
+        console().print(history(found))

@@ -1,0 +1,24 @@
+"""The stand-in with an account that Wrapup knows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from deliveries import API_KEY, open_account
+
+from app.sandbox import Sandbox
+from app.wiring import Services
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """CloudAgent's stand-in."""
+    async with Sandbox(api_key=API_KEY) as running:
+        yield running
+
+
+@pytest.fixture
+async def account(services: Services, sandbox: Sandbox) -> None:
+    """The account of ``deliveries.CUSTOMER``, at the stand-in and here."""
+    await open_account(services, sandbox)
