@@ -6,7 +6,7 @@ export PYTHON
 
 .PHONY: help
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 .PHONY: up
 up: runtime  ## Run Wrapup with all that it needs, until Ctrl-C
@@ -23,6 +23,10 @@ check: dev  ## Check style, types, the direction of imports, and dependencies
 	.venv/bin/python -m mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m deptry .
+
+.PHONY: bench-intake
+bench-intake: dev  ## Measure intake against the echo ceiling and the usual way (20 minutes; a quiet machine)
+	@.venv/bin/python -m tests.benchmarks.bench_intake --crowded 1000000 $(ARGS)
 
 .PHONY: format
 format: dev  ## Bring the code into shape

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -23,18 +24,16 @@ QUEUE = "wrapup"
 _EXPIRES_SECONDS = 30
 _CLOSING_SECONDS = 1.0
 
+# Between two messages, in which rings gather. The first one goes out at once; under load a message every so often is
+# enough, and each costs as much of this process as several requests.
+_PAUSE_SECONDS = 0.02
+
 # Bounded in time, and no repeats: without these a refused broker blocks for seconds and a frozen one for ever.
-CONNECTION_OPTIONS: dict[str, Any] = {
-    "broker_transport_options": {
-        "socket_timeout": 0.5,
-        "socket_connect_timeout": 0.5,
-        "max_retries": 0,
-        "retry_on_timeout": False,
-    },
-    "broker_pool_limit": 1,
-    "broker_connection_timeout": 0.5,
-    "redis_socket_timeout": 0.5,
-    "redis_socket_connect_timeout": 0.5,
+TRANSPORT_OPTIONS: dict[str, Any] = {
+    "socket_timeout": 0.5,
+    "socket_connect_timeout": 0.5,
+    "max_retries": 0,
+    "retry_on_timeout": False,
 }
 
 log = structlog.get_logger(__name__)
@@ -44,8 +43,9 @@ class Bell:
     """Rings for a worker. ``ring`` never blocks and never fails. Any thread may use it."""
 
     def __init__(self, broker_url: str) -> None:
+        self._url = broker_url
         self._app = Celery("wrapup-bell", broker=broker_url, set_as_current=False)
-        self._app.conf.update(CONNECTION_OPTIONS, task_ignore_result=True, task_default_queue=QUEUE)
+        self._app.conf.update(task_ignore_result=True, task_default_queue=QUEUE)
         self._wanted = threading.Event()
         self._closing = False
         self._reached = True
@@ -73,7 +73,8 @@ class Bell:
             closing = self._closing  # read before publishing: what was rung for before it still goes out
             try:
                 if connection is None:
-                    connection = self._app.connection_for_write()
+                    # Not through the app: it would let Celery's own environment variables name another broker.
+                    connection = Connection(self._url, connect_timeout=0.5, transport_options=TRANSPORT_OPTIONS)
                 self._publish(connection)
                 self._note(reached=True)
             except Exception as error:
@@ -85,6 +86,7 @@ class Bell:
                 connection = None
             if closing:
                 return
+            time.sleep(_PAUSE_SECONDS)
 
     def _publish(self, connection: Connection) -> None:
         waiting = connection.default_channel.queue_declare(QUEUE, durable=True, auto_delete=False).message_count

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     body_timeout: Duration = timedelta(seconds=10)
     intake_queue: int = Field(default=10_000, ge=1)
+    client_rate: int = Field(default=10_000, ge=0)  # requests a second, of one client to one process; 0: no limit
 
     # Keeping.
     retention: Duration = timedelta(days=400)
@@ -97,6 +98,11 @@ class Settings(BaseSettings):
         """How long a claimed call belongs to its worker: deadline + watchdog + margin, so that a worker that is
         still able to send never holds an expired lease (see ``workers/runtime.py``)."""
         return timedelta(seconds=self.call_deadline_seconds) + self.watchdog + self.lease_margin
+
+    @property
+    def longest_call(self) -> float:
+        """Seconds within which a call that is under way has ended and is recorded, if the database takes it."""
+        return self.call_deadline_seconds + self.lease_margin.total_seconds()
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -16,6 +16,7 @@ from app.cloudagent.client import CloudAgentClient
 from app.cloudagent.transport import CloudAgentTransport
 from app.secrets import Cipher
 from app.services.accounts import Accounts, Directory
+from app.services.actions import Actions
 from app.services.delivery import DeliverySettings, Pump
 from app.services.doorkeeper import Doorkeeper
 from app.services.health import Health
@@ -36,6 +37,7 @@ class Services:
     bell: Bell
     intake: Intake
     accounts: Accounts
+    actions: Actions
     doorkeeper: Doorkeeper
     keys: Keys
     reports: Reports
@@ -86,6 +88,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             bell=bell,
             intake=intake,
             accounts=Accounts(engine, cipher, bell, address_policy(settings)),
+            actions=Actions(engine, bell),
             doorkeeper=Doorkeeper(engine, cipher),
             keys=Keys(engine),
             reports=Reports(engine),

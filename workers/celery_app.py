@@ -8,8 +8,11 @@ from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
 
 from app.broker import QUEUE
+from app.domain.errors import ConfigurationError
 from app.logging import configure_logging
+from app.secrets import Cipher
 from app.settings import load_settings
+from app.storage.engine import database_url
 from workers.runtime import runtime
 
 settings = load_settings()
@@ -24,9 +27,11 @@ celery_app.conf.update(
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
     worker_enable_remote_control=False,
+    # Seconds. Without them a frozen broker keeps the worker from stopping, and from noticing.
+    broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5},
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_cancel_long_running_tasks_on_connection_loss=True,  # there are none; False is warned about at each loss
     worker_hijack_root_logger=False,
     worker_concurrency=max(2, multiprocessing.cpu_count()),
 )
@@ -40,8 +45,11 @@ def _configure_logging(**_: object) -> None:
 @celeryd_init.connect
 def _check_settings(**_: object) -> None:
     """A setting that a child needs and lacks is said once by the parent, not for ever by dying children."""
-    settings.require_database_url()
-    settings.require_secret_keys()
+    try:
+        database_url(settings.require_database_url())
+        Cipher(settings.require_secret_keys())
+    except ConfigurationError as error:
+        raise SystemExit(f"wrapup: {error}") from None  # any other exception Celery would log, and go on
 
 
 @worker_process_init.connect

@@ -7,7 +7,9 @@ sleeps, no backlog of wake-ups forms, and a call that hangs never keeps a task (
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import time
 from contextlib import suppress
 
 import structlog
@@ -24,6 +26,7 @@ from workers import watchdog
 log = structlog.get_logger(__name__)
 
 _BEAT_SECONDS = 1.0
+_PAUSE_BEFORE_ANOTHER = 1.0  # seconds
 
 
 class Runtime:
@@ -41,8 +44,8 @@ class Runtime:
         """Starts the loop; called in the child, after the fork, in its main thread."""
         watchdog.die_with_parent()
         watchdog.arm()
-        self._grace = settings.call_deadline_seconds + settings.lease_margin.total_seconds()
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._main(settings)), name="runtime", daemon=True)
+        self._grace = settings.longest_call
+        self._thread = threading.Thread(target=self._run, args=(settings,), name="runtime", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -60,6 +63,16 @@ class Runtime:
                 self._loop.call_soon_threadsafe(self._pump.stop)
             self._thread.join(self._grace)
 
+    def _run(self, settings: Settings) -> None:
+        try:
+            uvloop.run(self._main(settings))
+        except Exception:
+            log.exception("the runtime broke")
+        if not self._stopping.is_set():
+            # Without its loop this child would take wake-ups and deliver nothing. Celery starts another one.
+            time.sleep(_PAUSE_BEFORE_ANOTHER)
+            os._exit(1)
+
     async def _main(self, settings: Settings) -> None:
         async with open_deliverer(settings, kind="worker") as deliverer:
             self._loop = asyncio.get_running_loop()
@@ -75,6 +88,7 @@ class Runtime:
             await deliverer.pump.run()
             for chore in chores:
                 chore.cancel()
+            await asyncio.wait(chores)  # one may be in the middle of a statement
 
     async def _beat(self, deliverer: Deliverer, settings: Settings) -> None:
         """Says every second that this child lives, and takes back what dead ones held."""

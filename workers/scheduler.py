@@ -7,12 +7,15 @@ or all workers are, it delivers by itself.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
+import sys
 
 import structlog
 import uuid_utils.compat as uuids
 import uvloop
 
+from app.domain.errors import ConfigurationError
 from app.logging import configure_logging
 from app.settings import Settings, load_settings
 from app.storage import processes
@@ -35,46 +38,52 @@ async def run(settings: Settings) -> None:
     async with open_deliverer(settings, kind="scheduler") as deliverer:
         watching = asyncio.create_task(watchdog.watch(settings.watchdog))
         pumping = asyncio.create_task(deliverer.pump.run())
+        ticking = asyncio.create_task(_tick(deliverer))
+        told = asyncio.create_task(stopping.wait())
         log.info("scheduler ready", scheduler=deliverer.name)
-        await _tick_until(stopping, deliverer)
+        await asyncio.wait([told, ticking, pumping], return_when=asyncio.FIRST_COMPLETED)
+        ticking.cancel()  # the database takes back what it was at
         deliverer.pump.stop()
-        await pumping
+        await asyncio.wait([ticking, pumping], timeout=settings.longest_call)
+        for task in (ticking, pumping):
+            if task.done() and not task.cancelled():
+                task.result()  # raises what broke it: this process ends with that, and is started again
         watching.cancel()
 
 
-async def _tick_until(stopping: asyncio.Event, deliverer: Deliverer) -> None:
+async def _tick(deliverer: Deliverer) -> None:
     process_id = uuids.uuid7()
-    ticks = 0
     standing_in = False
-    while not stopping.is_set():
+    more_to_prune = False
+    for ticks in itertools.count():
         try:
             async with deliverer.engine.begin() as connection:
                 await processes.beat(connection, process_id, kind="scheduler", name=deliverer.name, consumed=False)
             due = await deliverer.upkeep.tick()
             if due.work or ticks % _RING_EVERY == 0:
                 deliverer.bell.ring()
-            if due.neglected:
+            # Until a worker comes again: else each disposition in turn would have to become overdue first.
+            was, standing_in = standing_in, not due.served and (due.overdue or standing_in)
+            if standing_in:
                 deliverer.pump.wake()
-            if due.neglected != standing_in:
-                standing_in = due.neglected
+            if standing_in != was:
                 log.warning("no worker comes: delivering here" if standing_in else "workers are back")
-            if ticks % _PRUNE_EVERY == 0:
-                await deliverer.upkeep.prune()
+            if more_to_prune or ticks % _PRUNE_EVERY == 0:
+                more_to_prune = await deliverer.upkeep.prune()  # a piece at a time: the rest of the tick can't wait
         except DATABASE_TROUBLE as error:
             log.warning("database trouble", error=type(error).__name__)
-        ticks += 1
-        try:
-            await asyncio.wait_for(stopping.wait(), _TICK_SECONDS)
-        except TimeoutError:
-            continue
+        await asyncio.sleep(_TICK_SECONDS)
 
 
 def main() -> None:
     """``python -m workers.scheduler``, which ``wrapup scheduler`` starts."""
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    watchdog.arm()
-    uvloop.run(run(settings))
+    try:
+        watchdog.arm()
+        uvloop.run(run(settings))
+    except ConfigurationError as error:
+        sys.exit(f"wrapup: {error}")
 
 
 if __name__ == "__main__":

@@ -13,15 +13,27 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import sys
 from datetime import timedelta
+
+from app.domain.errors import ConfigurationError
 
 _PR_SET_PDEATHSIG = 1
 
 
 def arm() -> None:
-    """Gives SIGALRM back its default action. From the main thread, before ``watch``."""
+    """Gives SIGALRM back its default action. From the main thread, before ``watch``.
+
+    Raises ``ConfigurationError`` in the first process of a container: to that the kernel delivers no signal whose
+    action is the default, so nothing would end it.
+    """
+    if os.getpid() == 1:
+        raise ConfigurationError(
+            "This process is the first one of its container, and its watchdog can't end that. Start the container "
+            "with an init process: `init: true` in compose, `docker run --init`."
+        )
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 

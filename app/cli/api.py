@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from app.cli.beside import settings_for
 from app.cli.options import DataDir
 from app.domain.errors import ConfigurationError
 from app.logging import configure_logging
+from app.secrets import Cipher
 from app.web.main import create_app
 
 log = structlog.get_logger(__name__)
@@ -33,7 +35,7 @@ def api(
     settings = settings_for(data_dir)
     settings.require_database_url()
     settings.require_broker_url()
-    settings.require_secret_keys()
+    Cipher(settings.require_secret_keys())
     configure_logging(settings.log_level, settings.log_format)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -56,6 +58,8 @@ def api(
     # When it has stopped in order, uvicorn raises the signal again. That is to be an end like any other.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    # The thread that rings for workers is to give way quickly: a request that waits for it waits in vain.
+    sys.setswitchinterval(0.0005)
     with _listen(host, port) as listening:
         log.info("api listens", host=host, port=listening.getsockname()[1])
         server.run(sockets=[listening])

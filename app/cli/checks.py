@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.broker import CONNECTION_OPTIONS
+from app.broker import TRANSPORT_OPTIONS
 from app.cli.session import reason
 from app.cloudagent.addresses import check_base_url, check_path
 from app.domain.errors import ConfigurationError, InvalidInput
@@ -76,9 +76,8 @@ def _broker(settings: Settings) -> Finding:
         url = settings.require_broker_url()
     except ConfigurationError as error:
         return Finding("broker", False, "not set", str(error))
-    options = CONNECTION_OPTIONS["broker_transport_options"]
     try:
-        with Connection(url, connect_timeout=1, transport_options=options) as connection:  # type: ignore[no-untyped-call]
+        with Connection(url, connect_timeout=1, transport_options=TRANSPORT_OPTIONS) as connection:  # type: ignore[no-untyped-call]
             connection.ensure_connection(max_retries=1, timeout=2)
     except KombuError as error:
         return Finding("broker", False, reason(error), "Start it, or set WRAPUP_BROKER_URL to where it is.")

@@ -21,12 +21,13 @@ def api_command(settings: Settings, address: Address) -> Command:
 def worker_command(settings: Settings, processes: int | None) -> Command:
     """``wrapup worker``, with its own default number of processes for None."""
     options = () if processes is None else (f"--processes={processes}",)
-    return replace(_wrapup(settings, "worker", *options), grace=15)
+    # Celery itself takes 2 s to end, and 5 more if the broker is frozen.
+    return replace(_wrapup(settings, "worker", *options), grace=settings.longest_call + 10)
 
 
 def scheduler_command(settings: Settings) -> Command:
     """``wrapup scheduler``."""
-    return _wrapup(settings, "scheduler")
+    return replace(_wrapup(settings, "scheduler"), grace=settings.longest_call + 5)
 
 
 def sandbox_command(address: Address, *, customer: str, api_key: str) -> Command:

@@ -82,7 +82,8 @@ async def _newest(services: Services, wanted: Filter, limit: int) -> AsyncIterat
 
 
 def _lines(found: Sequence[dict[str, Any]]) -> Table:
-    rows = table("id", "state", "account", "UCID", "agent", "disposition", "outcome", "tries", "accepted", "next try")
+    heads = ("id", "state", "account", "UCID", "agent", "disposition", "outcome", "attempts", "accepted", "next try")
+    rows = table(*heads)
     for one in found:
         names = ("id", "state", "account", "ucid", "agent_id", "disposition")
         why = one["cause"] or one["outcome"]

@@ -23,6 +23,8 @@ _COMMANDS = {
     "submit": "submit:submit",
     "list": "dispositions:list_dispositions",
     "show": "dispositions:show",
+    "retry": "actions:retry",
+    "cancel": "actions:cancel",
     "stats": "stats:stats",
     "audit": "audit:audit",
     "accounts": "accounts:accounts",

@@ -14,6 +14,9 @@ from app.cli.beside import environment, settings_for
 from app.cli.options import DataDir
 from app.settings import Settings
 
+# Celery lets these go before what it is told in the code. Where they are set, they are another program's.
+_CELERYS_OWN = frozenset({"BROKER_URL", "CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"})
+
 
 def worker(
     processes: Annotated[
@@ -44,6 +47,7 @@ def scheduler(data_dir: DataDir = None) -> None:
 
 def _become(settings: Settings, module: str, *words: str) -> NoReturn:
     """Runs a module in place of this process, on these very settings: its number and parent stay."""
-    ours = environment(settings)
+    variables = {name: value for name, value in os.environ.items() if name not in _CELERYS_OWN}
+    variables |= environment(settings)
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *words], os.environ | ours)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *words], variables)  # noqa: S606

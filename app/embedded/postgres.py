@@ -129,7 +129,7 @@ class EmbeddedPostgres:
             env=_ENVIRONMENT,
             ready=self._is_ready,
             ready_within=60,  # after a crash it first replays its log
-            tries=5,  # processes of a killed predecessor may take a moment to let go of its shared memory
+            tries=4,  # processes of a killed predecessor may take a moment to let go of its shared memory
             stop_signal=signal.SIGINT,  # "fast": ends sessions and does not wait for them to leave
             grace=30,
             log_file=self._log,
@@ -162,7 +162,7 @@ class EmbeddedPostgres:
         happens in a container, where each start counts from the same number.
         """
         lock = self._cluster / "postmaster.pid"
-        for _ in range(100):
+        for _ in range(60):
             if not _is_running_in(self._cluster, lock):
                 break
             time.sleep(0.05)  # one whose supervisor was killed is just being killed, too

@@ -145,6 +145,8 @@ _FAULTS = (
     Fault("unknown_error", "an Error in unknown words", page=_says("Error", "ORA-12541: no listener")),
     Fault("unknown_status", "a status that is none of the three", page=_says("Maybe", "Disposition noted")),
     Fault("auth_fail", "credentials refused, though they are right", page=_says("Fail", "Authentication fails")),
+    Fault("invalid_action", "the action refused, though it is right", page=_says("Fail", "Invalid action->set")),
+    Fault("empty_disposition", "a code missed, though there is one", page=_says("Fail", "Empty disposition code")),
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _FAULTS}
 

@@ -97,8 +97,7 @@ class Sandbox:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for connection in list(self._connections):
-            connection.reset()
+        self.hang_up()
         await self._server.wait_closed()
         if self._log_file is not None:
             await self._log_file.close()
@@ -130,6 +129,11 @@ class Sandbox:
             self.scripts.configure(settings)
         else:
             self.scripts.account(customer, settings)
+
+    def hang_up(self) -> None:
+        """Resets every connection, as if the server had crashed: calls that hang end now."""
+        for connection in list(self._connections):
+            connection.reset()
 
     # What it knows.
 

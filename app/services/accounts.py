@@ -13,6 +13,7 @@ from app.broker import Bell
 from app.cloudagent.addresses import AddressPolicy, check_base_url, check_path
 from app.cloudagent.client import FLAVOURS
 from app.domain.errors import Fault, InvalidInput, NotFound
+from app.domain.refusals import quoted
 from app.secrets import Cipher, Secret
 from app.storage import accounts as account_rows
 from app.storage import events
@@ -143,7 +144,7 @@ class Accounts:
     async def _read(self, connection: Any, customer: str) -> Account:
         account = await account_rows.read(connection, customer)
         if account is None:
-            raise NotFound(f"There is no account {customer!r}. `wrapup accounts list` shows those there are.")
+            raise no_account(customer)
         return account
 
     def _values(self, settings: AccountSettings) -> dict[str, Any]:
@@ -184,6 +185,11 @@ class Accounts:
 
     def _check_url(self, url: str) -> None:
         check_base_url(url, self._policy)
+
+
+def no_account(customer: str) -> NotFound:
+    """The error for an account that is not there, and for one that is not the caller's: both read alike."""
+    return NotFound(f"There is no account {quoted(customer)}. `wrapup accounts list` shows those there are.")
 
 
 def _fault(field: str, message: str) -> Fault:

@@ -143,7 +143,7 @@ class Pump:
 
     async def _deliver(self, delivery: Delivery, start_by: float) -> None:
         notes: list[str] = []
-        verdict = classify(await self._call(delivery, start_by, notes))
+        verdict = await self._call(delivery, start_by, notes)
         log.info(
             "attempt ended",
             disposition=str(delivery.disposition_id),
@@ -155,19 +155,22 @@ class Pump:
         )
         await self._record.submit(_Ended(delivery, verdict, notes))
 
-    async def _call(self, delivery: Delivery, start_by: float, notes: list[str]) -> Answer | NoAnswer:
-        """The one call of this attempt. Whatever goes wrong is its answer: an attempt that is made is recorded."""
+    async def _call(self, delivery: Delivery, start_by: float, notes: list[str]) -> Verdict:
+        """The one call of this attempt. Whatever goes wrong is its outcome: an attempt that is made is recorded."""
         if asyncio.get_running_loop().time() > start_by:
-            return NoAnswer(Certainty.NOT_SENT, "the worker was too slow to start the call within its lease")
+            late = "the worker was too slow to start the call within its lease"
+            return classify(NoAnswer(Certainty.NOT_SENT, late))
         try:
             credentials = Credentials(self._cipher.decrypt(delivery.api_key))
         except ConfigurationError as error:
-            return NoAnswer(Certainty.NOT_SENT, str(error))
+            # No repeat helps and no try is to be spent: the account waits for a person, as for a wrong key.
+            return Verdict(Outcome.MISCONFIGURED, Certainty.NOT_SENT, 0, reply_details=str(error))
         try:
-            return await self._ask(delivery, credentials, notes)
+            return classify(await self._ask(delivery, credentials, notes))
         except Exception as error:
             log.exception("a call broke", disposition=str(delivery.disposition_id), account=delivery.customer)
-            return NoAnswer(Certainty.SENT_UNKNOWN, f"an error of Wrapup's own, see its log: {type(error).__name__}")
+            broken = f"an error of Wrapup's own, see its log: {type(error).__name__}"
+            return classify(NoAnswer(Certainty.SENT_UNKNOWN, broken))
 
     async def _ask(self, delivery: Delivery, credentials: Credentials, notes: list[str]) -> Answer | NoAnswer:
         """Asks CloudAgent for the disposition. Never raises for what CloudAgent or the network does."""
@@ -270,7 +273,7 @@ class Pump:
 
     async def _hold(self, connection: AsyncConnection, delivery: Delivery, verdict: Verdict) -> None:
         said = " ".join(filter(None, (verdict.reply_status, verdict.reply_details)))
-        reason = f"HTTP {verdict.http_status}: {said}"
+        reason = said if verdict.http_status is None else f"HTTP {verdict.http_status}: {said}"
         customer = await accounts.hold(
             connection,
             delivery.account_id,

@@ -19,10 +19,11 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED_SECONDS = 2.0
 
-# Wrong keys from one address before it has to wait. In memory, for each process: it only slows a guesser down.
+# Wrong keys for one account from one address before it has to wait. In memory, for each process: it only slows a
+# guesser down. For one account, since behind a proxy all callers come from one address.
 _WRONG_MOST = 20
 _WRONG_WINDOW_SECONDS = 60.0
-_ADDRESSES_MOST = 10_000
+_GUESSERS_MOST = 10_000
 
 
 class Doorkeeper:
@@ -34,26 +35,30 @@ class Doorkeeper:
         self._clock = clock
         self._nobodys = Secret(secrets.token_urlsafe(32))  # what a key for an unknown account is compared with
         self._remembered: dict[str, tuple[float, Secret]] = {}
-        self._wrong: dict[str, tuple[float, int]] = {}  # by address: since when, how many
+        self._wrong: dict[tuple[str, str], tuple[float, int]] = {}  # by address and account: since when, how many
 
     async def authenticate(self, customer: str, api_key: Secret, *, address: str) -> Caller:
-        """The account as a caller. Raises ``NotAuthenticated``, ``RateLimited`` for an address that was wrong too
-        often, and ``NotStored`` if the database does not answer.
+        """The account as a caller.
+
+        Raises ``NotAuthenticated``, ``RateLimited`` for who was wrong too often, and ``NotStored`` if the database
+        does not answer.
 
         Compares in constant time, also where there is no such account: neither the answer nor its time tells which
         of the two was wrong.
         """
         now = self._clock()
-        since, count = self._wrong.get(address, (now, 0))
+        guesser = address, customer
+        since, count = self._wrong.get(guesser, (now, 0))
         if now - since >= _WRONG_WINDOW_SECONDS:
             since, count = now, 0
         if count >= _WRONG_MOST:
-            raise RateLimited("Too many wrong keys from this address.", retry_after=int(since + 61 - now))
+            wait = int(since + _WRONG_WINDOW_SECONDS - now) + 1
+            raise RateLimited("Too many wrong keys for this account from this address.", retry_after=wait)
         if await self._key_of(customer, now) == api_key:
             return Caller(f"drop-in:{customer}", frozenset({Scope.SUBMIT}), frozenset({customer}))
-        if len(self._wrong) >= _ADDRESSES_MOST and address not in self._wrong:
+        if len(self._wrong) >= _GUESSERS_MOST and guesser not in self._wrong:
             self._wrong.clear()
-        self._wrong[address] = since, count + 1
+        self._wrong[guesser] = since, count + 1
         log.warning("wrong credentials", address=address)
         raise NotAuthenticated("The apiKey and the customer do not match an account.")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,9 +55,7 @@ class GroupCommit(Generic[Item, Result]):
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if len(self._at_work) < self._writers:
-            task = asyncio.create_task(self._work())
-            self._at_work.add(task)
-            task.add_done_callback(self._at_work.discard)
+            self._at_work.add(asyncio.create_task(self._work()))
         return await future
 
     async def drain(self) -> None:
@@ -66,6 +64,14 @@ class GroupCommit(Generic[Item, Result]):
             await asyncio.wait(self._at_work)
 
     async def _work(self) -> None:
+        try:
+            await self._write_groups()
+        finally:
+            # In the same breath as the look that found nothing more: what comes after it finds no writer at work that
+            # does not work any more, and begins one.
+            self._at_work.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _write_groups(self) -> None:
         while group := self._next_group():
             keys = {self._key(item) for item, _ in group}
             self._busy |= keys

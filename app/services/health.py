@@ -43,8 +43,7 @@ class Health:
         try:
             async with self._engine.connect() as connection:
                 at = await schema.current(connection)
-                migrated = at == schema.head()
-                if not migrated:
+                if not schema.is_current(at):
                     detail = f"at {at or 'nothing'}, this code needs {schema.head()}: run `wrapup migrate`"
                     return [Check("database", True, "answers"), Check("migrations", False, detail)]
                 consumed = await processes.consumed_within(connection, _RECENTLY)

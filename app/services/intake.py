@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from app.domain.refusals import quoted
 from app.services.accounts import Directory
 from app.services.group_commit import GroupCommit, Overloaded
 from app.services.keys import Caller
-from app.storage.dispositions import Arrival, Stored, read_states, store
+from app.storage.dispositions import Arrival, Stored, read_states, store, store_new
 from app.storage.engine import DATABASE_TROUBLE
 from app.storage.idempotency import take_keys
 
@@ -61,12 +61,13 @@ class Intake:
         queue: int,
     ) -> None:
         self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._directory = directory
         self._bell = bell
         self._max_age = max_age
         self._window = duplicate_window
         self._groups: GroupCommit[Arrival, Receipt] = GroupCommit(
-            self._store, key=lambda arrival: (arrival.account_id, arrival.new.ucid), waiting=queue
+            self._store, key=lambda arrival: arrival.call, waiting=queue
         )
 
     async def accept(
@@ -156,61 +157,80 @@ class Intake:
             log.warning("not stored", dispositions=1, error=type(error).__name__)
             raise _not_stored() from None
 
+    # Storing: what GroupCommit hands over, one group at a time (two at the same time, never of the same call).
+
     async def _store(self, arrivals: Sequence[Arrival]) -> Sequence[Receipt | Exception]:
-        """One group: one transaction, then one wake-up for all of it."""
+        """One group: what is new altogether in one statement, then what needs a decision; then one wake-up for all."""
+        first: dict[Hashable, Arrival] = {}
+        for arrival in arrivals:
+            first.setdefault(arrival.call, arrival)
+        stored = await self._store_new([one for one in first.values() if one.idempotency_key is None])
+        if rest := [one for one in arrivals if one.id not in stored]:
+            stored |= await self._store_rest(rest)
+        # Two turns of the loop later, when the answers are out: ringing takes some of this process' time.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._bell.ring)
+        return [_receipt(arrival, stored[arrival.id]) for arrival in arrivals]
+
+    async def _store_new(self, arrivals: Sequence[Arrival]) -> dict[UUID, Stored | Exception]:
+        if not arrivals:
+            return {}
+        try:
+            async with self._autocommit.connect() as connection:
+                try:
+                    return {**await store_new(connection, arrivals)}
+                except DATABASE_TROUBLE as error:
+                    return await self._look_up(arrivals, error)
+        except DATABASE_TROUBLE as error:
+            return _none_stored(arrivals, error)
+
+    async def _store_rest(self, arrivals: Sequence[Arrival]) -> dict[UUID, Stored | Exception]:
         try:
             async with self._engine.connect() as connection:
-                stored = await self._write(connection, arrivals)
+                stored = await self._decide(connection, arrivals)
                 try:
                     await connection.commit()
                 except (DBAPIError, OSError) as error:
-                    log.warning("commit without an answer", dispositions=len(arrivals), error=type(error).__name__)
-                    stored = await self._look_up(stored)
+                    return await self._look_up(arrivals, error)
+                return stored
         except DATABASE_TROUBLE as error:
-            log.warning("not stored", dispositions=len(arrivals), error=type(error).__name__)
-            return [_not_stored()] * len(arrivals)
-        self._bell.ring()
-        return [
-            _receipt(arrival, result) if isinstance(result, Stored) else result
-            for arrival, result in zip(arrivals, stored, strict=True)
-        ]
+            return _none_stored(arrivals, error)
+        except DBAPIError as error:
+            # One of them is poison. In halves it is found, and its neighbours are stored.
+            if len(arrivals) == 1:
+                return {arrivals[0].id: error}
+            half = len(arrivals) // 2
+            return await self._store_rest(arrivals[:half]) | await self._store_rest(arrivals[half:])
 
-    async def _write(self, connection: AsyncConnection, arrivals: Sequence[Arrival]) -> Sequence[Stored | Exception]:
+    async def _decide(self, connection: AsyncConnection, arrivals: Sequence[Arrival]) -> dict[UUID, Stored | Exception]:
+        """Keys first, then the calls. For a duplicate the original's state is looked up."""
         earlier = await take_keys(connection, arrivals)
-        fresh = [arrival for arrival in arrivals if arrival.id not in earlier]
-        stored = dict(zip((one.id for one in fresh), await store(connection, fresh, window=self._window), strict=True))
-        results: list[Stored | KeyReused] = []
-        for arrival in arrivals:
-            original = earlier.get(arrival.id)
-            match original:
-                case None:
-                    results.append(stored[arrival.id])
-                case KeyReused():
-                    results.append(original)
-                case _:
-                    results.append(Stored(original, None, duplicate=True))
-        repeated = [one.id for one in results if isinstance(one, Stored) and one.state is None]
-        if not repeated:
-            return results
-        states = await read_states(connection, repeated)
-        return [
-            Stored(one.id, states[one.id], one.duplicate) if isinstance(one, Stored) and one.state is None else one
-            for one in results
-        ]
+        fresh = [one for one in arrivals if one.id not in earlier]
+        decided: dict[UUID, Stored | Exception] = {
+            one.id: original if isinstance(original := earlier[one.id], KeyReused) else Stored(original, None, True)
+            for one in arrivals
+            if one.id in earlier
+        }
+        decided |= zip((one.id for one in fresh), await store(connection, fresh, window=self._window), strict=True)
+        repeated = {key: one for key, one in decided.items() if isinstance(one, Stored) and one.state is None}
+        if repeated:
+            states = await read_states(connection, [one.id for one in repeated.values()])
+            decided |= {key: replace(one, state=states[one.id]) for key, one in repeated.items()}
+        return decided
 
-    async def _look_up(self, stored: Sequence[Stored | Exception]) -> Sequence[Stored | Exception]:
+    async def _look_up(self, arrivals: Sequence[Arrival], error: BaseException) -> dict[UUID, Stored | Exception]:
         """Finds out what a COMMIT did that got no answer. What is not found for certain was not stored."""
-        ids = [one.id for one in stored if isinstance(one, Stored)]
+        log.warning("commit without an answer", dispositions=len(arrivals), error=type(error).__name__)
         found: Mapping[UUID, State] = {}
         for pause in _LOOKS:
             await asyncio.sleep(pause)
             try:
                 async with self._engine.connect() as connection:
-                    found = await read_states(connection, ids)
+                    found = await read_states(connection, [one.id for one in arrivals])
                 break
             except DATABASE_TROUBLE:
                 continue
-        return [one if not isinstance(one, Stored) or one.id in found else _not_stored() for one in stored]
+        return {one.id: Stored(one.id, found[one.id]) if one.id in found else _not_stored() for one in arrivals}
 
 
 def _named_account(fields: Mapping[str, object], caller: Caller) -> tuple[str, str | None]:
@@ -226,6 +246,13 @@ def _not_stored() -> NotStored:
     return NotStored("The database did not confirm that it has the disposition. Send it again.")
 
 
-def _receipt(arrival: Arrival, stored: Stored) -> Receipt:
+def _none_stored(arrivals: Sequence[Arrival], error: BaseException) -> dict[UUID, Stored | Exception]:
+    log.warning("not stored", dispositions=len(arrivals), error=type(error).__name__)
+    return {one.id: _not_stored() for one in arrivals}
+
+
+def _receipt(arrival: Arrival, stored: Stored | Exception) -> Receipt | Exception:
+    if isinstance(stored, Exception):
+        return stored
     assert stored.state is not None
     return Receipt(stored.id, stored.state, arrival.new.account, arrival.new.ucid, stored.duplicate)

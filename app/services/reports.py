@@ -52,6 +52,8 @@ class Reports:
     async def export(self, wanted: Filter) -> AsyncIterator[dict[str, Any]]:
         """Everything that the filter takes, oldest first, each one whole."""
         async with self._engine.connect() as connection:
+            # Each piece is a statement of its own: a slow reader holds no transaction open meanwhile.
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
             async for found in reports.export(connection, wanted):
                 yield whole(found)
 

@@ -16,16 +16,17 @@ log = structlog.get_logger(__name__)
 
 _BATCH = 1000
 
-# Due for longer than this, and no worker took a wake-up: the broker is gone, or all workers are.
+# Workers come for what is due within a second. Nobody for this long: the broker is gone, or all workers are.
 _PATIENCE = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """``work``: something can be claimed. ``neglected``: and for a while nobody has come for it."""
+    """``work``: something can be claimed; ``overdue``: and could be for a while. ``served``: workers do come."""
 
     work: bool
-    neglected: bool
+    overdue: bool
+    served: bool
 
 
 class Upkeep:
@@ -46,22 +47,20 @@ class Upkeep:
         async with self._engine.begin() as connection:
             await upkeep.fold_counts(connection)
         async with self._engine.connect() as connection:
+            served = await processes.consumed_within(connection, _PATIENCE)
             since = await upkeep.oldest_due(connection)
             if since is None:
-                return Due(work=False, neglected=False)
+                return Due(work=False, overdue=False, served=served)
             waited = await reports.database_time(connection) - since
-            served = await processes.consumed_within(connection, _PATIENCE)
-            return Due(work=True, neglected=waited > _PATIENCE and not served)
+            return Due(work=True, overdue=waited > _PATIENCE, served=served)
 
-    async def prune(self) -> None:
-        """Deletes what is older than the retention, in pieces."""
-        while True:
-            async with self._engine.begin() as connection:
-                pruned = await upkeep.prune(connection, retention=self._retention, limit=_BATCH)
-            if pruned:
-                log.info("pruned", dispositions=pruned)
-            if pruned < _BATCH:
-                return
+    async def prune(self) -> bool:
+        """Deletes a piece of what is older than the retention; True if there may be more."""
+        async with self._engine.begin() as connection:
+            pruned = await upkeep.prune(connection, retention=self._retention, limit=_BATCH)
+        if pruned:
+            log.info("pruned", rows=pruned)
+        return pruned == _BATCH
 
     async def _expire(self) -> int:
         async with self._engine.begin() as connection:

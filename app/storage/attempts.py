@@ -39,6 +39,7 @@ _LEAVES = leaves(DELIVER)
 
 # The guard is twofold: the caller holds the lock of a call whose epoch is the attempt's, and the disposition is still
 # ``sending``. The call's ``next_at`` keeps what intake wrote while the lease was held: a newer disposition goes next.
+# One time for the attempt and its disposition: the statement's, which began after the lock was there.
 _FINISH = text(f"""
     WITH finish AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -52,7 +53,7 @@ _FINISH = text(f"""
                  reply_details, latency_ms, state, cause, next_at, format, put_back, final, action, finished, note)
     ), attempt AS (
         UPDATE attempts a
-        SET finished_at = CASE WHEN f.finished THEN clock_timestamp() END, outcome = f.outcome,
+        SET finished_at = CASE WHEN f.finished THEN statement_timestamp() END, outcome = f.outcome,
             certainty = f.certainty, http_status = f.http_status, reply_status = f.reply_status,
             reply_details = f.reply_details, latency_ms = f.latency_ms,
             notes = a.notes || CASE WHEN f.note = '' THEN '{{}}' ELSE string_to_array(f.note, E'\\n') END
@@ -61,7 +62,7 @@ _FINISH = text(f"""
         UPDATE dispositions d
         SET state = f.state, outcome = f.outcome, cause = f.cause, next_attempt_at = f.next_at,
             callback_format = coalesce(f.format, d.callback_format), tries = d.tries - f.put_back::int,
-            finished_at = CASE WHEN f.final THEN clock_timestamp() END
+            finished_at = CASE WHEN f.final THEN statement_timestamp() END
         FROM finish f WHERE d.id = f.disposition_id AND d.state IN {_LEAVES}
         RETURNING d.id, d.account_id, old.state AS from_state, d.state, d.cause, f.action
     ), told AS (

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.domain.errors import ConfigurationError
 
 # What a statement raises when the database is gone, going, or too slow. Nothing is known about what it did.
-DATABASE_TROUBLE = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
+# InternalError: also what a session hears that was idle in a transaction for too long.
+DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError, OSError)
 
 # Every session: UTC, no waiting for ever. A client that is frozen inside a transaction loses its locks.
 _SESSION = {

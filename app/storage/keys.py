@@ -1,10 +1,14 @@
-"""Clients' API keys: digests, scopes, bindings."""
+"""Clients' API keys: digests, scopes, bindings.
+
+A client is its name. It has one *current* key; a rotation puts a new one in its place, and the older one goes on for
+a grace as a row of the same name (``replaced_at``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,6 +26,7 @@ class Key:
     accounts: Sequence[str]
     created_at: datetime
     expires_at: datetime | None
+    replaced_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
 
@@ -33,6 +38,7 @@ _SHOWN = (
     keys.c.accounts,
     keys.c.created_at,
     keys.c.expires_at,
+    keys.c.replaced_at,
     keys.c.revoked_at,
     keys.c.last_used_at,
 )
@@ -48,7 +54,7 @@ async def create(
     accounts: Sequence[str],
     expires_at: datetime | None,
 ) -> None:
-    """Adds a key; a name that is taken raises ``IntegrityError``."""
+    """Adds a key; a name that has a current one raises ``IntegrityError``."""
     await connection.execute(
         insert(keys).values(
             name=name,
@@ -68,20 +74,39 @@ async def find(connection: AsyncConnection, digest: bytes) -> Key | None:
     return Key(*row) if row else None
 
 
+async def read(connection: AsyncConnection, name: str) -> Key | None:
+    """The client's current key, a revoked or expired one too."""
+    query = select(*_SHOWN).where(keys.c.name == name, keys.c.replaced_at.is_(None))
+    row = (await connection.execute(query)).one_or_none()
+    return Key(*row) if row else None
+
+
 async def read_all(connection: AsyncConnection) -> list[Key]:
-    """All keys by name, the revoked ones too."""
-    return [Key(*row) for row in await connection.execute(select(*_SHOWN).order_by(keys.c.name))]
+    """All keys by name, each client's newest first; the revoked and the replaced ones too."""
+    return [Key(*row) for row in await connection.execute(select(*_SHOWN).order_by(keys.c.name, keys.c.id.desc()))]
+
+
+async def replace(connection: AsyncConnection, name: str, grace: timedelta) -> None:
+    """Makes room for the client's new key. All that it has work for the grace yet, or until they expire."""
+    await connection.execute(
+        update(keys)
+        .where(keys.c.name == name, keys.c.revoked_at.is_(None))
+        .values(
+            replaced_at=func.coalesce(keys.c.replaced_at, func.clock_timestamp()),
+            expires_at=func.least(keys.c.expires_at, func.clock_timestamp() + grace),
+        )
+    )
 
 
 async def revoke(connection: AsyncConnection, name: str) -> bool:
-    """Revokes a key; False if there is none of that name that still works."""
+    """Revokes the client's keys, the replaced ones too; False if there is none of that name left to revoke."""
     revoked = await connection.scalars(
         update(keys)
         .where(keys.c.name == name, keys.c.revoked_at.is_(None))
         .values(revoked_at=func.clock_timestamp())
         .returning(keys.c.id)
     )
-    return revoked.one_or_none() is not None
+    return bool(revoked.all())
 
 
 async def note_use(connection: AsyncConnection, digest: bytes) -> None:

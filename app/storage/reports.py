@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.lifecycle import WAITING, State
-from app.storage.tables import accounts, attempts, dispositions, events
+from app.storage.tables import accounts, attempts, calls, dispositions, events
 
 _ON_HOLD = accounts.c.hold_cause.is_not(None)
 _WAITING = dispositions.c.state.in_([state.value for state in WAITING])
@@ -57,7 +57,6 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     columns: Mapping[ColumnElement[Any], Sequence[str]] = {
         dispositions.c.cause: wanted.causes,
         accounts.c.customer: wanted.accounts,
-        dispositions.c.ucid: wanted.ucids,
         dispositions.c.agent_id: wanted.agent_ids,
         dispositions.c.did: wanted.dids,
         dispositions.c.disposition: wanted.dispositions,
@@ -65,6 +64,8 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         dispositions.c.reference: wanted.references,
     }
     conditions += [column.in_(values) for column, values in columns.items() if values]
+    if wanted.ucids:
+        conditions.append(dispositions.c.call_id.in_(select(calls.c.id).where(calls.c.ucid.in_(wanted.ucids))))
     if wanted.since:
         conditions.append(dispositions.c.created_at >= wanted.since)
     if wanted.until:
@@ -152,6 +153,7 @@ _OLDEST_WAITING = text("""
         SELECT next_at FROM calls
         WHERE account_id = accounts.id AND lease_until IS NULL AND next_at <= statement_timestamp()
         ORDER BY next_at LIMIT 1) AS first
+    WHERE hold_cause IS NULL
 """)
 
 
@@ -166,7 +168,10 @@ async def arrivals_in_states(connection: AsyncConnection, *, minutes: int) -> Se
 
 
 async def oldest_due_ages(connection: AsyncConnection) -> dict[str, float]:
-    """For each account with something due: for how many seconds the oldest has been, on hold or not."""
+    """For each account with something due: for how many seconds the oldest has been.
+
+    What is on hold waits for a person, and is not due.
+    """
     return {row.account: row.age_seconds for row in await connection.execute(_OLDEST_WAITING)}
 
 

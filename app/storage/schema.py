@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -22,9 +23,21 @@ def _config() -> Config:
     return config
 
 
+@cache
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
 def head() -> str:
     """The newest revision that this code knows."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    return _script().get_current_head() or ""
+
+
+def is_current(revision: str | None) -> bool:
+    """True if this code can work with a database at ``revision``: the newest that it knows, or one made by newer code,
+    which still fits (expand, then contract)."""
+    known = {one.revision for one in _script().walk_revisions()}
+    return revision == head() or (revision is not None and revision not in known)
 
 
 async def current(connection: AsyncConnection) -> str | None:

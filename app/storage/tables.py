@@ -82,7 +82,7 @@ calls = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("lease_until", TIME),
     Column("next_at", TIME),
-    UniqueConstraint("account_id", "ucid"),
+    UniqueConstraint("ucid", "account_id"),  # in this order it serves the search for a UCID as well
     Index(
         "calls_due",
         "account_id",
@@ -137,7 +137,7 @@ dispositions = Table(
     ),
     Index("dispositions_failed", "account_id", "cause", "id", postgresql_where=text("state = 'failed'")),
     Index("dispositions_by_account", "account_id", "id"),
-    Index("dispositions_by_ucid", "ucid"),
+    Index("dispositions_by_age", "created_at", postgresql_using="brin"),  # for pruning: they come in this order
     Index("dispositions_by_reference", "reference", postgresql_where=text("reference IS NOT NULL")),
 )
 
@@ -176,22 +176,25 @@ events = Table(
     Column("to_state", Text),
     Column("reason", Text),
     Index("events_of_disposition", "disposition_id", postgresql_where=text("disposition_id IS NOT NULL")),
-    Index("events_by_time", "at"),
+    Index("events_by_time", "at", postgresql_using="brin"),  # they come in the order of time
 )
 
+# A client has one current key, and after a rotation its older ones for a while: rows of the same name.
 keys = Table(
     "keys",
     metadata,
     Column("id", Integer, Identity(always=True), primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
     Column("prefix", Text, nullable=False),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("accounts", ARRAY(Text), nullable=False, server_default=text("'{}'")),  # empty: all
     _created(),
     Column("expires_at", TIME),
+    Column("replaced_at", TIME),  # by a newer one of this client
     Column("revoked_at", TIME),
     Column("last_used_at", TIME),
+    Index("keys_current", "name", unique=True, postgresql_where=text("replaced_at IS NULL")),
 )
 
 idempotency_keys = Table(

@@ -109,17 +109,23 @@ _PRUNE_KEYS = text("""
     DELETE FROM idempotency_keys
     WHERE created_at < statement_timestamp() - least(interval '2 days', CAST(:retention AS interval))
 """)
-_PRUNE_EVENTS = text("DELETE FROM events WHERE at < statement_timestamp() - CAST(:retention AS interval)")
+_PRUNE_EVENTS = text("""
+    DELETE FROM events WHERE id IN (
+        SELECT id FROM events WHERE at < statement_timestamp() - CAST(:retention AS interval) LIMIT :limit)
+""")
 
 
 async def prune(connection: AsyncConnection, *, retention: timedelta, limit: int) -> int:
-    """Deletes what is older than ``retention`` and final, ``limit`` dispositions at a time; gives their number."""
+    """Deletes what is older than ``retention`` and final, up to ``limit`` dispositions and as many events.
+
+    Gives the larger of the two numbers: less than ``limit`` says that nothing is left.
+    """
     for statement in _PRUNE_REST:
         await connection.execute(statement)
-    await connection.execute(_PRUNE_EVENTS, {"retention": retention})
+    told = await connection.execute(_PRUNE_EVENTS, {"retention": retention, "limit": limit})
     pruned = (await connection.scalars(_PRUNE_DISPOSITIONS, {"retention": retention, "limit": limit})).all()
     if pruned:
         locked = (await connection.scalars(_LOCK_CALLS, {"ids": sorted(set(pruned))})).all()
         await connection.execute(_PRUNE_CALLS, {"ids": locked})
     await connection.execute(_PRUNE_KEYS, {"retention": retention})
-    return len(pruned)
+    return max(len(pruned), told.rowcount)

@@ -5,33 +5,40 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from fastapi import APIRouter, Path, Request
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 from starlette.responses import Response
 
-from app.domain.errors import InvalidInput, NotFound
+from app.domain.errors import BodyTooLarge, InvalidInput, MalformedBody, NotFound, SlowBody, UnsupportedBody
 from app.secrets import Secret
-from app.services.accounts import AccountSettings
+from app.services.accounts import AccountSettings, no_account
 from app.services.keys import Caller
 from app.storage.accounts import Account
 from app.web.auth import Admin, Operator, Reader, Wired
+from app.web.models import read_model, takes
 from app.web.problems import documented
 from app.web.replies import JSONReply
+from app.web.shapes import Reason
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
 
 
 class AccountIn(BaseModel):
-    """Settings of an account. What is left out stays as it is. The apiKey is write-only."""
+    """Settings of an account. What is left out stays as it is, or at its default for a new account."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    api_key: SecretStr | None = Field(None, json_schema_extra={"writeOnly": True})
+    api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("api_key", "apiKey"),
+        description="CloudAgent's apiKey. It is never shown. A new account needs it.",
+        json_schema_extra={"writeOnly": True},
+    )
     base_url: str | None = None
-    path: str | None = None
-    api: str | None = None
-    max_in_flight: int | None = None
-    rate_per_second: float | None = Field(None, description="0: no limit")
+    path: str | None = Field(None, description="In place of the documented path of the API.")
+    api: str | None = Field(None, description="The flavour of CloudAgent's API: `v3-query`.")
+    max_in_flight: int | None = Field(None, ge=1, le=10_000, description="Calls at the same time.")
+    rate_per_second: float | None = Field(None, ge=0, le=100_000, description="Calls a second. 0: no limit.")
 
 
 class AccountOut(BaseModel):
@@ -52,13 +59,17 @@ class AccountOut(BaseModel):
     updated_at: datetime
 
 
-class Reason(BaseModel):
-    """Why. It is kept in the audit trail."""
+class Why(BaseModel):
+    """Why it is done."""
 
-    reason: str | None = Field(None, max_length=500)
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason = None
 
 
-Why = Annotated[Reason | None, Body()]
+Customer = Annotated[str, Path(pattern=r"^[^\x00]+$", description="CloudAgent's user name.")]
+
+_BODY_ERRORS = (MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput, NotFound)
 
 
 @router.get("", response_model=list[AccountOut], responses=documented())
@@ -68,44 +79,69 @@ async def list_accounts(services: Wired, caller: Reader) -> Response:
 
 
 @router.get("/{customer}", response_model=AccountOut, responses=documented(NotFound))
-async def show_account(customer: str, services: Wired, caller: Reader) -> Response:
+async def show_account(customer: Customer, services: Wired, caller: Reader) -> Response:
     """One account. Its apiKey is shown nowhere."""
     _own(caller, customer)
     return JSONReply(_out(await services.accounts.get(customer)))
 
 
-@router.put("/{customer}", response_model=AccountOut, responses=documented(InvalidInput, NotFound))
-@router.patch("/{customer}", response_model=AccountOut, responses=documented(InvalidInput, NotFound))
-async def set_account(customer: str, settings: AccountIn, services: Wired, caller: Admin) -> Response:
+@router.put(
+    "/{customer}", response_model=AccountOut, openapi_extra=takes(AccountIn), responses=documented(*_BODY_ERRORS)
+)
+async def set_account(customer: Customer, request: Request, services: Wired, caller: Admin) -> Response:
     """Make an account, or change it. A new apiKey does not release a hold: `/release` does."""
     _own(caller, customer)
-    key = settings.api_key
-    wanted = AccountSettings(
-        api_key=None if key is None else Secret(key.get_secret_value()),
-        **settings.model_dump(exclude={"api_key"}),
-    )
+    wanted = _settings(await read_model(request, AccountIn))
     return JSONReply(_out(await services.accounts.set(customer, wanted, actor=caller.actor)))
 
 
-@router.post("/{customer}/hold", response_model=AccountOut, responses=documented(InvalidInput, NotFound))
-async def hold_account(customer: str, services: Wired, caller: Operator, why: Why = None) -> Response:
+@router.patch(
+    "/{customer}", response_model=AccountOut, openapi_extra=takes(AccountIn), responses=documented(*_BODY_ERRORS)
+)
+async def change_account(customer: Customer, request: Request, services: Wired, caller: Admin) -> Response:
+    """Change an account that there is. A new apiKey does not release a hold: `/release` does."""
+    _own(caller, customer)
+    wanted = _settings(await read_model(request, AccountIn))
+    await services.accounts.get(customer)
+    return JSONReply(_out(await services.accounts.set(customer, wanted, actor=caller.actor)))
+
+
+@router.post(
+    "/{customer}/hold",
+    response_model=AccountOut,
+    openapi_extra=takes(Why, required=False),
+    responses=documented(*_BODY_ERRORS),
+)
+async def hold_account(customer: Customer, request: Request, services: Wired, caller: Operator) -> Response:
     """Stop the account's deliveries at once. They wait, and nothing is dropped."""
     _own(caller, customer)
-    reason = why.reason if why else None
-    return JSONReply(_out(await services.accounts.hold(customer, actor=caller.actor, reason=reason)))
+    why = await read_model(request, Why, required=False)
+    return JSONReply(_out(await services.accounts.hold(customer, actor=caller.actor, reason=why.reason)))
 
 
-@router.post("/{customer}/release", response_model=AccountOut, responses=documented(InvalidInput, NotFound))
-async def release_account(customer: str, services: Wired, caller: Operator, why: Why = None) -> Response:
+@router.post(
+    "/{customer}/release",
+    response_model=AccountOut,
+    openapi_extra=takes(Why, required=False),
+    responses=documented(*_BODY_ERRORS),
+)
+async def release_account(customer: Customer, request: Request, services: Wired, caller: Operator) -> Response:
     """Let the account's deliveries go on."""
     _own(caller, customer)
-    reason = why.reason if why else None
-    return JSONReply(_out(await services.accounts.release(customer, actor=caller.actor, reason=reason)))
+    why = await read_model(request, Why, required=False)
+    return JSONReply(_out(await services.accounts.release(customer, actor=caller.actor, reason=why.reason)))
 
 
 def _own(caller: Caller, customer: str) -> None:
     if not caller.owns(customer):
-        raise NotFound(f"There is no account {customer[:100]!r}.")
+        raise no_account(customer)
+
+
+def _settings(sent: AccountIn) -> AccountSettings:
+    key = sent.api_key
+    return AccountSettings(
+        api_key=None if key is None else Secret(key.get_secret_value()), **sent.model_dump(exclude={"api_key"})
+    )
 
 
 def _out(account: Account) -> dict[str, Any]:

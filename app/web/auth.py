@@ -1,7 +1,8 @@
-"""Who asks: the API key of a request, and the scope that a route needs."""
+"""Who asks: the API key of a request, how fast its client may ask, and the scope that a route needs."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
@@ -10,9 +11,10 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from app.domain.errors import NotAuthenticated
 from app.services.keys import Caller, Scope
+from app.web.limits import ClientLimits
 from app.wiring import Services
 
-# For OpenAPI; what they find is used below, their own errors are not.
+# For OpenAPI. What they find is not used, and their own errors neither.
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `wrapup keys create NAME --scope submit`.")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, as a header of its own.")
 
@@ -25,18 +27,36 @@ def services_of(request: Request) -> Services:
 Wired = Annotated[Services, Depends(services_of)]
 
 
-def _caller_with(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+async def admit(request: Request, needed: Scope) -> Caller:
+    """The caller of a request. Raises ``NotAuthenticated``, ``RateLimited``, or ``NotAllowed`` without the scope."""
+    key = _key_in(request)
+    if not key:
+        raise NotAuthenticated("Send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+    caller = await services_of(request).keys.authenticate(key)
+    cast(ClientLimits, request.app.state.limits).take(caller.actor, time.monotonic(), request.scope)
+    caller.require(needed)
+    return caller
+
+
+def security(needed: Scope) -> list[dict[str, list[str]]]:
+    """What OpenAPI is told of a route that calls ``admit`` itself."""
+    return [{_BEARER.scheme_name: [needed]}, {_HEADER.scheme_name: [needed]}]
+
+
+def _key_in(request: Request) -> str | None:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and (key := key.strip()):
+        return key
+    return request.headers.get("x-api-key")
+
+
+def _caller_with(needed: Scope) -> Callable[..., Awaitable[Caller]]:
     async def caller(
-        services: Wired,
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-        header: Annotated[str | None, Security(_HEADER)],
+        request: Request,
+        _bearer: HTTPAuthorizationCredentials | None = Security(_BEARER, scopes=[needed]),  # noqa: B008  # FastAPI's way
+        _header: str | None = Security(_HEADER, scopes=[needed]),
     ) -> Caller:
-        key = bearer.credentials if bearer is not None else header
-        if not key:
-            raise NotAuthenticated("Send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
-        known = await services.keys.authenticate(key)
-        known.require(scope)
-        return known
+        return await admit(request, needed)
 
     return caller
 

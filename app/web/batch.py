@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from app.domain.errors import (
 )
 from app.services.intake import Receipt
 from app.services.keys import Caller
+from app.web import examples
 from app.web.auth import Submitter, Wired
 from app.web.bodies import parse_json_object, read_body
 from app.web.lines import read_lines
@@ -37,18 +38,26 @@ NDJSON = "application/x-ndjson"
 # So many lines of a stream may be on their way into the database before the next one is read.
 _AHEAD = 1000
 
+
+def _lines(documents: Sequence[object]) -> str:
+    return b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in documents).decode()
+
+
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/BatchIn"}},
             NDJSON: {
-                "schema": {"type": "string"},
-                "example": '{"account":"acme","ucid":"1234567890123456","did":"918012345678","agent_id":"a17",'
-                '"disposition":"Sale"}\n',
+                "schema": {"type": "string", "description": "A `BatchItemIn` on each line."},
+                "example": _lines(examples.BATCH_IN["dispositions"]),
             },
         },
     }
+}
+_RESULT_LINES = {
+    "schema": {"type": "string", "description": "A `BatchResult` on each line."},
+    "example": _lines(examples.BATCH_OUT["results"]),
 }
 
 
@@ -56,7 +65,10 @@ _BODY: dict[str, Any] = {
     "/batch",
     response_model=BatchOut,
     openapi_extra=_BODY,
-    responses=documented(MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput),
+    responses={
+        200: {"content": {NDJSON: _RESULT_LINES}},
+        **documented(MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput),
+    },
 )
 async def submit_batch(request: Request, services: Wired, caller: Submitter) -> Response:
     """Store up to 1,000 dispositions of one JSON body, or any number as NDJSON, answered line by line.

@@ -25,8 +25,13 @@ from app.domain.errors import (
 from app.domain.refusals import kind, shortened
 from app.web.forms import parse_form
 
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+"""What gives the next message of an ASGI request."""
+
 MAX_DEPTH = 20
 """Levels of objects and lists in a JSON body."""
+
+_PASSED_OVER_MOST = 1024 * 1024  # bytes of a body that is too large
 
 _BOM = b"\xef\xbb\xbf"
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json|text/(?:json|plain)")
@@ -35,7 +40,7 @@ _CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^\s;"]*)""", re.IGNORECASE)
 
 async def read_body(
     scope: Mapping[str, Any],
-    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    receive: Receive,
     *,
     limit: int,
     timeout_seconds: float,
@@ -57,6 +62,8 @@ async def read_body(
                 part = message.get("body", b"")
                 size += len(part)
                 if size > limit:
+                    if message.get("more_body", False):
+                        await _pass_over(receive)
                     raise BodyTooLarge(limit)
                 parts.append(part)
                 if not message.get("more_body", False):
@@ -70,18 +77,33 @@ async def read_body(
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+async def _pass_over(receive: Receive) -> None:
+    """Reads on and throws away, within reason: who is cut off in the middle of its body may never see the answer."""
+    left = _PASSED_OVER_MOST
+    while left > 0:
+        message = await receive()
+        if not message.get("more_body", False):
+            return
+        left -= len(message.get("body", b""))
+
+
 def parse_body(raw: bytes, content_type: str) -> dict[str, object]:
     """The fields of a JSON or a form body, as its ``Content-Type`` says; without one it is JSON.
 
     Raises `UnsupportedBody` for other types and for a charset that is not UTF-8, and what the parsers raise.
     """
+    if is_json(content_type):
+        return parse_json_object(raw)
+    return parse_form(raw, content_type)
+
+
+def is_json(content_type: str) -> bool:
+    """True if a ``Content-Type`` says JSON, or nothing. Raises `UnsupportedBody` for a charset that is not UTF-8."""
     media_type = content_type.partition(";")[0].strip().lower()
     charset = _CHARSET.search(content_type)
     if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedBody(f"The charset '{shortened(charset[1])}' is not taken. Send UTF-8.")
-    if not media_type or _JSON_TYPE.fullmatch(media_type):
-        return parse_json_object(raw)
-    return parse_form(raw, content_type)
+    return not media_type or _JSON_TYPE.fullmatch(media_type) is not None
 
 
 def parse_json_object(raw: bytes) -> dict[str, object]:

@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request
-from pydantic import AwareDatetime
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.domain.errors import (
     BodyTooLarge,
     Fault,
     InvalidInput,
+    KeyReused,
     MalformedBody,
     NotFound,
     NotStored,
@@ -22,24 +22,36 @@ from app.domain.errors import (
 )
 from app.domain.lifecycle import State
 from app.services.intake import Receipt
+from app.services.keys import Scope
 from app.storage.reports import Filter
-from app.web.auth import Reader, Submitter, Wired
+from app.web.auth import Reader, Wired, admit, security, services_of
 from app.web.bodies import parse_body, read_body
 from app.web.problems import documented
 from app.web.replies import JSONReply
-from app.web.shapes import DispositionPage, DispositionWhole, ReceiptOut
+from app.web.shapes import DispositionPage, DispositionWhole, Instant, ReceiptOut, Word
 
 router = APIRouter(prefix="/v1/dispositions", tags=["dispositions"])
 
-# The body is read and checked by our own code (`bodies.py`, `domain/disposition.py`); this is for OpenAPI only.
-_BODY: dict[str, Any] = {
+# The key and the body are read and checked by our own code (`auth.py`, `bodies.py`, `domain/disposition.py`); this is
+# for OpenAPI only.
+_TAKES: dict[str, Any] = {
+    "security": security(Scope.SUBMIT),
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+            "description": "The same key with the same body again gives the original; kept for two days.",
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
             media: {"schema": {"$ref": "#/components/schemas/DispositionIn"}}
             for media in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
         },
-    }
+    },
 }
 
 
@@ -47,22 +59,19 @@ _BODY: dict[str, Any] = {
     "",
     status_code=202,
     response_model=ReceiptOut,
-    openapi_extra=_BODY,
+    openapi_extra=_TAKES,
     responses={
         200: {"model": ReceiptOut, "description": "It was stored before: a duplicate"},
-        **documented(MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput, NotStored),
+        **documented(MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput, KeyReused, NotStored),
     },
 )
-async def submit(
-    request: Request,
-    services: Wired,
-    caller: Submitter,
-    idempotency_key: Annotated[str | None, Header()] = None,
-) -> Response:
+async def submit(request: Request) -> Response:
     """Store a disposition for delivery. 202 means that it is stored; 503 that it may not be: send it again."""
+    caller = await admit(request, Scope.SUBMIT)
+    services = services_of(request)
     fields = await _read_fields(request, services)
-    receipt = await services.intake.accept(fields, caller, idempotency_key=idempotency_key)
-    return _receipt_reply(receipt)
+    key = request.headers.get("idempotency-key")
+    return _receipt_reply(await services.intake.accept(fields, caller, idempotency_key=key))
 
 
 @router.get("", response_model=DispositionPage, responses=documented(InvalidInput))
@@ -70,16 +79,16 @@ async def list_dispositions(  # one parameter for each filter: that is what Open
     services: Wired,
     caller: Reader,
     state: Annotated[list[State], Query()] = [],  # noqa: B006  # FastAPI copies it
-    cause: Annotated[list[str], Query()] = [],  # noqa: B006
-    account: Annotated[list[str], Query()] = [],  # noqa: B006
-    ucid: Annotated[list[str], Query()] = [],  # noqa: B006
-    agent_id: Annotated[list[str], Query()] = [],  # noqa: B006
-    did: Annotated[list[str], Query()] = [],  # noqa: B006
-    disposition: Annotated[list[str], Query()] = [],  # noqa: B006
-    source: Annotated[list[str], Query()] = [],  # noqa: B006
-    reference: Annotated[list[str], Query()] = [],  # noqa: B006
-    since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-    until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+    cause: Annotated[list[Word], Query()] = [],  # noqa: B006
+    account: Annotated[list[Word], Query()] = [],  # noqa: B006
+    ucid: Annotated[list[Word], Query()] = [],  # noqa: B006
+    agent_id: Annotated[list[Word], Query()] = [],  # noqa: B006
+    did: Annotated[list[Word], Query()] = [],  # noqa: B006
+    disposition: Annotated[list[Word], Query()] = [],  # noqa: B006
+    source: Annotated[list[Word], Query()] = [],  # noqa: B006
+    reference: Annotated[list[Word], Query()] = [],  # noqa: B006
+    since: Annotated[Instant | None, Query(alias="from")] = None,
+    until: Annotated[Instant | None, Query(alias="to")] = None,
     cursor: Annotated[UUID | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
@@ -103,7 +112,7 @@ async def list_dispositions(  # one parameter for each filter: that is what Open
     return JSONReply({"items": page.items, "next": page.next})
 
 
-@router.get("/{disposition_id}", response_model=DispositionWhole, responses=documented(NotFound))
+@router.get("/{disposition_id:uuid}", response_model=DispositionWhole, responses=documented(NotFound))
 async def show_disposition(disposition_id: UUID, services: Wired, caller: Reader) -> Response:
     """One disposition with its attempts and events."""
     return JSONReply(await services.reports.disposition(disposition_id, caller))

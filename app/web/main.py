@@ -6,13 +6,15 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from app.settings import Settings
-from app.web import accounts, batch, cloudagent, dispositions, health, problems, shapes, stats
+from app.web import accounts, actions, batch, cloudagent, dispositions, docs, health, keys, openapi, problems, stats
+from app.web.limits import ClientLimits, RateLimitHeaders
 from app.web.replies import JSONReply
+from app.web.shortcut import Shortcut
 from app.wiring import open_services
 
 _ABOUT = """
@@ -21,6 +23,16 @@ Wrapup takes call dispositions from CRMs and gets every one of them into CloudAg
 **202 means stored.** Every accepted disposition ends in a recorded final state; every call to CloudAgent has an
 attempt that can be looked up here. Errors are problem documents (RFC 9457) with a stable `type`.
 """
+
+
+# FastAPI's own traces would hold the whole URL, and the drop-in's URL holds an apiKey.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -39,30 +51,18 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         default_response_class=JSONReply,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+        docs_url=None,  # FastAPI's loads its scripts from elsewhere; ours is in docs.py
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     # The drop-in's queries hold an apiKey. Whoever starts the server, with whatever options: no log of them.
     logging.getLogger("uvicorn.access").disabled = True
+    api.state.limits = ClientLimits(settings.client_rate)
+    api.add_middleware(Shortcut, routes={("POST", "/v1/dispositions"): dispositions.submit})
+    api.add_middleware(RateLimitHeaders)
     problems.install(api)
-    for noun in (dispositions, batch, stats, accounts, cloudagent, health):
+    for noun in (dispositions, batch, actions, stats, accounts, keys, cloudagent, health, docs):
         api.include_router(noun.router)
-    api.openapi = lambda: _openapi(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    api.openapi = lambda: openapi.document_of(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return api
-
-
-def _openapi(api: FastAPI) -> dict[str, Any]:
-    """FastAPI's document with the shapes that our own code checks."""
-    if api.openapi_schema is None:
-        document = FastAPI.openapi(api)
-        schemas = document["components"]["schemas"]
-        schemas["Problem"] = dict(problems.SCHEMA)
-        schemas.update(shapes.read_by_our_own_code())
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        # FastAPI documents its own 422 where a route has none; ours are problem documents.
-        for path in document["paths"].values():
-            for operation in path.values():
-                answer = operation["responses"].get("422", {})
-                if "HTTPValidationError" in str(answer):
-                    operation["responses"].pop("422")
-        api.openapi_schema = document
-    return api.openapi_schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from app.domain.errors import (
     BodyTooLarge,
@@ -29,6 +31,7 @@ from app.domain.errors import (
     UnsupportedBody,
     WrapupError,
 )
+from app.web.faults import faults_of
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +68,14 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     SQLAlchemyError: Problem(503, "database-unavailable", "The database does not answer"),
     Exception: Problem(500, "internal-error", "Something is wrong with Wrapup"),
 }
-_BY_STATUS = {problem.status: problem for problem in reversed(list(PROBLEMS.values()))}
+_BY_STATUS = {problem.status: problem for problem in reversed(list(PROBLEMS.values()))} | {
+    405: Problem(405, "method-not-allowed", "This address does not take this method")
+}
+
+_LONG_DIGITS = 5  # of a Content-Length: 100,000 bytes are much
+
+# The database is gone, going, too slow, or not to be written to. What else it complains about is a fault of ours.
+_DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError, OSError)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -96,26 +106,49 @@ def _reply(document: Mapping[str, Any], *, retry_after: int | None = None) -> Re
     return Response(orjson.dumps(document), document["status"], headers, MEDIA_TYPE)
 
 
-async def _on_wrapup_error(_: Request, error: Exception) -> Response:
+async def _on_wrapup_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, WrapupError)
-    return _reply(document_of(error), retry_after=getattr(error, "retry_after", None))
+    reply = _reply(document_of(error), retry_after=getattr(error, "retry_after", None))
+    if _leaves_a_body(request, error):
+        reply.headers["Connection"] = "close"
+    return reply
+
+
+def _leaves_a_body(request: Request, error: WrapupError) -> bool:
+    """True if much of the body may be on its way yet. The server would read on, and throw away, for ever."""
+    if isinstance(error, BodyTooLarge | SlowBody):
+        return True
+    if not isinstance(error, NotAuthenticated | NotAllowed | RateLimited | UnsupportedBody):
+        return False  # it came after the body was read
+    return "transfer-encoding" in request.headers or len(request.headers.get("content-length", "")) > _LONG_DIGITS
 
 
 async def _on_bad_parameters(_: Request, error: Exception) -> Response:
     """FastAPI's own checks, of paths and queries. A path that can't name a thing names none."""
     assert isinstance(error, RequestValidationError)
-    if any(fault["loc"][0] == "path" for fault in error.errors()):
+    complaints = error.errors()
+    if any(complaint["loc"][0] == "path" for complaint in complaints):
         return _reply(_document(PROBLEMS[NotFound], "There is nothing under this address."))
-    faults = [{"field": str(fault["loc"][-1]), "message": fault["msg"]} for fault in error.errors()]
-    return _reply(_document(PROBLEMS[InvalidInput], "Some parameters are wrong.", errors=faults))
+    # Where it was found ("query"), its name, and perhaps which of several values.
+    named = [{**complaint, "loc": complaint["loc"][1:2]} for complaint in complaints]
+    return _reply(document_of(InvalidInput(faults_of(named))))
 
 
-async def _on_http_error(_: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     problem = _BY_STATUS.get(error.status_code) or Problem(error.status_code, "http-error", str(error.detail))
     reply = _reply(_document(problem, str(error.detail)))
     reply.headers.update(error.headers or {})
+    if error.status_code == 405 and (methods := _methods_at(request)):
+        reply.headers["Allow"] = ", ".join(methods)
     return reply
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All methods that an address takes. The error names those of one route only."""
+    paths, path = request.app.openapi()["paths"], request.url.path
+    here = [paths[path]] if path in paths else [paths[one] for one in paths if compile_path(one)[0].match(path)]
+    return sorted(method.upper() for operations in here for method in operations)
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
@@ -129,22 +162,37 @@ async def _on_anything_else(request: Request, error: Exception) -> Response:
     return _reply(_document(PROBLEMS[Exception], "The request could not be carried out. It is in Wrapup's log."))
 
 
+_ANSWERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    WrapupError: _on_wrapup_error,
+    RequestValidationError: _on_bad_parameters,
+    HTTPException: _on_http_error,
+    **dict.fromkeys(_DATABASE_TROUBLE, _on_database_error),
+    Exception: _on_anything_else,
+}
+
+
+async def answer_to(request: Request, error: Exception) -> Response:
+    """The problem document for any error of a request."""
+    return await next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)(request, error)
+
+
 def install(api: FastAPI) -> None:
     """Makes every error of ``api`` a problem document."""
-    api.add_exception_handler(WrapupError, _on_wrapup_error)
-    api.add_exception_handler(RequestValidationError, _on_bad_parameters)
-    api.add_exception_handler(HTTPException, _on_http_error)
-    api.add_exception_handler(SQLAlchemyError, _on_database_error)
-    api.add_exception_handler(OSError, _on_database_error)
-    api.add_exception_handler(Exception, _on_anything_else)
+    for kind, answer in _ANSWERS.items():
+        api.add_exception_handler(kind, answer)
 
 
-def documented(*errors: type[WrapupError]) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that may end in these errors, for OpenAPI; and in those of any route."""
+def documented(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that needs a key and may end in these errors, for OpenAPI."""
+    return documented_for_all(*errors, NotAuthenticated, NotAllowed, RateLimited)
+
+
+def documented_for_all(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """The same for a route that needs no key. Any may find the database away."""
     documents: dict[int | str, dict[str, Any]] = {}
-    for error in (*errors, NotAuthenticated, NotAllowed, SQLAlchemyError):
+    for error in (*errors, SQLAlchemyError):
         problem = PROBLEMS[error]
-        example = {"type": problem.type, "title": problem.title, "status": problem.status, "detail": "…"}
+        example = _document(problem, "…")
         if error is InvalidInput:
             example["errors"] = [{"field": "ucid", "message": "…"}]
         entry = documents.setdefault(
@@ -153,7 +201,7 @@ def documented(*errors: type[WrapupError]) -> dict[int | str, dict[str, Any]]:
         content = entry["content"][MEDIA_TYPE]
         content["examples"][problem.name] = {"value": example}
         content["schema"] = {"$ref": "#/components/schemas/Problem"}
-    return documents
+    return dict(sorted(documents.items()))
 
 
 SCHEMA: Mapping[str, Any] = {

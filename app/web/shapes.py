@@ -6,54 +6,92 @@ One place checks a disposition, however it comes in (JSON, form, batch, command 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from app.domain.errors import InvalidInput
+from app.domain.fields import instant
 from app.domain.lifecycle import State
 from app.domain.replies import Certainty, Outcome
 
-EXAMPLE: dict[str, Any] = {
-    "account": "acme",
-    "ucid": "1234567890123456",
-    "did": "918012345678",
-    "agent_id": "a17",
-    "disposition": "Sale",
-    "reference": "deal-7",
-}
+
+def _instant(value: object) -> datetime | None:
+    """A time as the contract has it. pydantic alone takes "0" for one, too."""
+    if value is None:
+        return None
+    try:
+        return instant("The time", value)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
+Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""A time in a query or in a body: RFC 3339 with an offset."""
+
+Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+"""A text to look for. PostgreSQL has no NUL, and nothing that is stored is longer."""
+
+Reason = Annotated[
+    str | None, Field(max_length=500, pattern=r"^[^\x00]*$", description="Why. It is kept in the audit trail.")
+]
+
+
+# Forms send a field that was left empty as an empty text, so an empty text is as good as none.
+_EMPTY: dict[str, Any] = {"type": "string", "maxLength": 0}
+_NULL: dict[str, Any] = {"type": "null"}
 
 
 class DispositionIn(BaseModel):
-    """A disposition to deliver. CloudAgent's own names are accepted as aliases."""
+    """A disposition to deliver. CloudAgent's own names are accepted as aliases. What is empty or null is as if it
+    were left out."""
 
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE, "additionalProperties": False})
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
-    account: str = Field(
-        "", description="CloudAgent user name. Optional if the key is bound to one account. Alias: `customer`."
+    account: str | None = Field(
+        None, description="CloudAgent user name. Optional if the key is bound to one account. Alias: `customer`."
     )
     ucid: str = Field(description="The call: digits, fewer than 20.", pattern="^[0-9]{1,19}$")
-    did: str = Field(description="The number from which the call was dialled out.")
-    agent_id: str = Field(description="The agent who handled the call. Alias: `agentID`.")
-    disposition: str = Field(description="The outcome code.")
-    comments: str | None = None
-    action: str | None = Field(None, description="Only `set`.")
+    did: str = Field(description="The number from which the call was dialled out.", pattern=r"^\+?[0-9]{1,20}$")
+    agent_id: str = Field(description="The agent who handled the call. Alias: `agentID`.", min_length=1, max_length=100)
+    disposition: str = Field(description="The outcome code.", min_length=1, max_length=200)
+    comments: str | None = Field(None, max_length=2000)
+    action: str | None = Field(None, description="Only `set`.", pattern="^([sS][eE][tT])?$")
     callback_time: str | None = Field(
         None,
         description="ISO 8601 with or without offset, `yyyy-mm-dd HH:mm:ss` or `mm/dd/yyyy HH:mm:ss`. "
         "Alias: `callBackTime`.",
+        max_length=100,
     )
     callback_time_zone: str | None = Field(
         None, description="IANA name, default Asia/Kolkata. Alias: `callBackTimeZone`."
     )
-    pause_after_dispose: bool | None = Field(None, description="Alias: `pauseAfterDispose`.")
-    pause_reason: str | None = Field(None, description="Alias: `pauseReason`.")
-    occurred_at: datetime | None = Field(
-        None, description="When the agent chose it; orders the dispositions of one call."
+    pause_after_dispose: bool | str | None = Field(
+        None,
+        description="Alias: `pauseAfterDispose`.",
+        json_schema_extra={
+            "anyOf": [{"type": "boolean"}, {"enum": ["true", "false", "yes", "no", "1", "0", ""]}, _NULL]
+        },
     )
-    max_age_seconds: int | None = Field(None, description="Give up after this time; default 72 hours.")
-    reference: str | None = Field(None, description="The sender's own id; searchable.")
+    pause_reason: str | None = Field(None, description="Alias: `pauseReason`.", max_length=100)
+    occurred_at: datetime | None = Field(
+        None,
+        description="When the agent chose it; orders the dispositions of one call.",
+        json_schema_extra={"anyOf": [{"type": "string", "format": "date-time"}, _EMPTY, _NULL]},
+    )
+    max_age_seconds: int | None = Field(
+        None,
+        description="Give up after this time; default 72 hours.",
+        json_schema_extra={
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 2_592_000},
+                {"type": "string", "pattern": "^[0-9]*$"},
+                _NULL,
+            ]
+        },
+    )
+    reference: str | None = Field(None, description="The sender's own id; searchable.", max_length=200)
 
 
 class ReceiptOut(BaseModel):
@@ -88,7 +126,7 @@ class BatchResult(BaseModel):
     account: str | None = None
     ucid: str | None = None
     duplicate: bool | None = None
-    problem: dict[str, Any] | None = None
+    problem: dict[str, Any] | None = Field(None, description="As the answer would have been, alone.")
 
 
 class BatchOut(BaseModel):
@@ -167,7 +205,7 @@ class DispositionPage(BaseModel):
     """A page of a list, newest first. ``next`` is the cursor of the following one."""
 
     items: list[DispositionSummary]
-    next: str | None
+    next: str | None = Field(description="None on the last page.")
 
 
 class StatsOut(BaseModel):
@@ -180,11 +218,3 @@ class StatsOut(BaseModel):
     accounts: dict[str, dict[State, int]]
     oldest_due_seconds: float
     rates_per_minute: dict[State, float]
-
-
-def read_by_our_own_code() -> dict[str, Any]:
-    """The schemas of bodies that FastAPI does not read, for the document."""
-    models = [(model, "validation") for model in (DispositionIn, BatchItemIn, BatchIn)]
-    _, document = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
-    schemas: dict[str, Any] = document["$defs"]
-    return schemas

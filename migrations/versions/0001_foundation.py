@@ -68,7 +68,7 @@ CREATE TABLE events (
     PRIMARY KEY (id)
 );
 
-CREATE INDEX events_by_time ON events (at);
+CREATE INDEX events_by_time ON events USING brin (at);
 
 CREATE INDEX events_of_disposition ON events (disposition_id) WHERE disposition_id IS NOT NULL;
 
@@ -93,12 +93,14 @@ CREATE TABLE keys (
     accounts TEXT[] DEFAULT '{}' NOT NULL,
     created_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     expires_at timestamptz,
+    replaced_at timestamptz,
     revoked_at timestamptz,
     last_used_at timestamptz,
     PRIMARY KEY (id),
-    UNIQUE (name),
     UNIQUE (digest)
 );
+
+CREATE UNIQUE INDEX keys_current ON keys (name) WHERE replaced_at IS NULL;
 
 CREATE TABLE processes (
     id UUID NOT NULL,
@@ -124,7 +126,7 @@ CREATE TABLE calls (
     lease_until timestamptz,
     next_at timestamptz,
     PRIMARY KEY (id),
-    UNIQUE (account_id, ucid),
+    UNIQUE (ucid, account_id),
     FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
@@ -180,9 +182,9 @@ CREATE TABLE dispositions (
 
 CREATE INDEX dispositions_by_account ON dispositions (account_id, id);
 
-CREATE INDEX dispositions_by_reference ON dispositions (reference) WHERE reference IS NOT NULL;
+CREATE INDEX dispositions_by_age ON dispositions USING brin (created_at);
 
-CREATE INDEX dispositions_by_ucid ON dispositions (ucid);
+CREATE INDEX dispositions_by_reference ON dispositions (reference) WHERE reference IS NOT NULL;
 
 CREATE INDEX dispositions_expiring ON dispositions (expires_at) WHERE state IN ('queued', 'retrying');
 

@@ -88,8 +88,8 @@ async def pumping(settings: Settings, *, kind: str = "worker") -> AsyncIterator[
 async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 10) -> None:
     """Returns when the condition holds; looks every few milliseconds."""
     async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.005)
+        while not await condition():  # noqa: ASYNC110  # the database has no event to wait for
+            await asyncio.sleep(0.01)
 
 
 async def settle(services: Services, *deliverers: Deliverer, seconds: float = 10) -> None:
@@ -108,8 +108,10 @@ async def settle(services: Services, *deliverers: Deliverer, seconds: float = 10
     await until(settled, seconds=seconds)
 
 
-async def deliver(services: Services, settings: Settings, ids: Iterable[UUID]) -> list[dict[str, Any]]:
+async def deliver(
+    services: Services, settings: Settings, ids: Iterable[UUID], *, seconds: float = 10
+) -> list[dict[str, Any]]:
     """Runs a pump until all is settled; gives these dispositions as they are then."""
     async with pumping(settings) as deliverer:
-        await settle(services, deliverer)
+        await settle(services, deliverer, seconds=seconds)
     return [await show(services, one) for one in ids]

@@ -105,7 +105,7 @@ async def test_a_query_that_is_not_utf8_is_refused(client: httpx.AsyncClient, se
     assert await stored(services) == []
 
 
-async def test_wrong_keys_from_one_address_are_slowed_down(client: httpx.AsyncClient) -> None:
+async def test_wrong_keys_for_an_account_from_one_address_are_slowed_down(client: httpx.AsyncClient) -> None:
     wrong = GOOD | {"apiKey": "wrong"}
     answers = [(await client.get(PATH, params=wrong)).json()["details"] for _ in range(22)]
     assert answers == ["Authentication fails"] * 20 + ["Max limit exceeded"] * 2

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,20 +25,27 @@ NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cluster() -> Iterator[Path]:
     """A cluster that was made and stopped, to be copied: making one takes the longest."""
-    data_dir = tmp_path_factory.mktemp("cluster")
-    postgres = EmbeddedPostgres(data_dir, durable=False)
-    postgres.start()
-    postgres.stop()
-    return data_dir / "postgres"
+    with tempfile.TemporaryDirectory(prefix="wrapup-test-") as name:
+        postgres = EmbeddedPostgres(Path(name), durable=False)
+        postgres.start()
+        postgres.stop()
+        yield Path(name) / "postgres"
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path, cluster: Path) -> Path:
+def folder() -> Iterator[Path]:
+    """A folder with a path so short that sockets have room in it, which tmp_path has not."""
+    with tempfile.TemporaryDirectory(prefix="wrapup-test-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def data_dir(folder: Path, cluster: Path) -> Path:
     """A data dir with a cluster that is stopped."""
-    shutil.copytree(cluster, tmp_path / "data/postgres")
-    return tmp_path / "data"
+    shutil.copytree(cluster, folder / "data/postgres")
+    return folder / "data"
 
 
 @pytest.fixture
@@ -100,15 +108,15 @@ def test_only_its_owner_can_enter_the_folder_of_its_socket(run: Callable[..., Em
 
 
 def test_a_data_dir_whose_path_is_too_long_for_a_socket_or_holds_spaces_serves_as_well(
-    tmp_path: Path, cluster: Path, run: Callable[..., EmbeddedPostgres]
+    folder: Path, cluster: Path, run: Callable[..., EmbeddedPostgres]
 ) -> None:
     for name in ("a path, with spaces & signs?", "long" * 40):
-        shutil.copytree(cluster, tmp_path / name / "postgres")
-        postgres = run(tmp_path / name)
-        assert value(postgres, "SHOW data_directory") == str(tmp_path / name / "postgres")
-        folder = Path(str(value(postgres, "SHOW unix_socket_directories")))
+        shutil.copytree(cluster, folder / name / "postgres")
+        postgres = run(folder / name)
+        assert value(postgres, "SHOW data_directory") == str(folder / name / "postgres")
+        sockets = Path(str(value(postgres, "SHOW unix_socket_directories")))
         postgres.stop()
-        folder.rmdir()  # outside of tmp_path
+        sockets.rmdir()  # it is not in the data dir
 
 
 def test_the_users_postgresql_variables_do_not_reach_it(
@@ -153,18 +161,18 @@ def test_a_second_server_on_the_same_data_dir_is_refused_and_names_the_first(
 
 
 def test_a_cluster_that_was_killed_while_it_was_made_is_made_anew(
-    tmp_path: Path, run: Callable[..., EmbeddedPostgres]
+    folder: Path, run: Callable[..., EmbeddedPostgres]
 ) -> None:
     program = "import sys, pathlib; from app.embedded.postgres import EmbeddedPostgres as Server; "
     program += "Server(pathlib.Path(sys.argv[1]), durable=False).prepare()"
-    maker = subprocess.Popen([sys.executable, "-c", program, tmp_path], start_new_session=True)
-    until(lambda: list(tmp_path.glob("postgres.unfinished-*/PG_VERSION")))
+    maker = subprocess.Popen([sys.executable, "-c", program, folder], start_new_session=True)
+    until(lambda: list(folder.glob("postgres.unfinished-*/PG_VERSION")))
     maker.kill()
     maker.wait()
-    assert not (tmp_path / "postgres").exists()
+    assert not (folder / "postgres").exists()
 
-    assert value(run(tmp_path), "SELECT 1") == 1
-    assert not list(tmp_path.glob("postgres.unfinished-*"))
+    assert value(run(folder), "SELECT 1") == 1
+    assert not list(folder.glob("postgres.unfinished-*"))
 
 
 def test_a_start_that_fails_tells_what_the_server_said(data_dir: Path, run: Callable[..., EmbeddedPostgres]) -> None:
@@ -181,8 +189,8 @@ def test_a_data_dir_of_another_user_is_refused_with_both_users_named(data_dir: P
 
 
 @needs_root
-def test_a_folder_on_the_way_that_is_closed_without_roots_powers_is_named(tmp_path: Path) -> None:
-    closed = tmp_path / "home of a user"
+def test_a_folder_on_the_way_that_is_closed_without_roots_powers_is_named(folder: Path) -> None:
+    closed = folder / "home of a user"
     closed.mkdir(mode=0o700)
     os.chown(closed, 12345, 12345)
     with pytest.raises(ConfigurationError, match=f"{closed} is closed to it"):
@@ -201,14 +209,9 @@ def refused_namespaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_root
 @pytest.mark.usefixtures("refused_namespaces")
-def test_where_namespaces_are_refused_it_runs_as_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., EmbeddedPostgres]
-) -> None:
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_mode & 0o001 == 0:
-            monkeypatch.chdir(folder)
-            folder.chmod(0o711)
-    data_dir = tmp_path / "nobodys"
+def test_where_namespaces_are_refused_it_runs_as_nobody(folder: Path, run: Callable[..., EmbeddedPostgres]) -> None:
+    folder.chmod(0o711)
+    data_dir = folder / "nobodys"
     postgres = run(data_dir)
     assert value(postgres, "SELECT 1") == 1
     assert Path(f"/proc/{pid_of(data_dir)}").stat().st_uid == NOBODY

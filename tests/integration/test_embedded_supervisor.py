@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -101,21 +102,23 @@ class Supervised:
 
 
 @pytest.fixture
-def supervise(tmp_path: Path) -> Iterator[Callable[[str], Supervised]]:
+def supervise() -> Iterator[Callable[[str], Supervised]]:
     """Runs a program that supervises; what is left of it is killed in the end."""
     started: list[Supervised] = []
+    # Not in tmp_path, which is too long a path for sockets.
+    with tempfile.TemporaryDirectory(prefix="wrapup-test-", ignore_cleanup_errors=True) as folder:
 
-    def start(program: str) -> Supervised:
-        started.append(Supervised(tmp_path, program))
-        return started[-1]
+        def start(program: str) -> Supervised:
+            started.append(Supervised(Path(folder), program))
+            return started[-1]
 
-    yield start
-    for supervised in started:
-        supervised.process.kill()
-        supervised.process.wait()
-        for left in supervised.processes():
-            with suppress(ProcessLookupError):
-                os.kill(int(left.split()[0]), signal.SIGKILL)
+        yield start
+        for supervised in started:
+            supervised.process.kill()
+            supervised.process.wait()
+            for left in supervised.processes():
+                with suppress(ProcessLookupError):
+                    os.kill(int(left.split()[0]), signal.SIGKILL)
 
 
 def test_kill_9_of_the_supervisor_leaves_no_process_behind(supervise: Callable[[str], Supervised]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,11 +17,18 @@ from app.embedded.valkey import EmbeddedValkey
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., EmbeddedValkey]]:
+def folder() -> Iterator[Path]:
+    """A folder with a path so short that sockets have room in it, which tmp_path has not."""
+    with tempfile.TemporaryDirectory(prefix="wrapup-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def run(folder: Path) -> Iterator[Callable[..., EmbeddedValkey]]:
     """Starts a server on the test's folder, or on another; whatever runs is stopped in the end."""
     running: list[EmbeddedValkey] = []
 
-    def start(data_dir: Path = tmp_path, *, durable: bool = True) -> EmbeddedValkey:
+    def start(data_dir: Path = folder, *, durable: bool = True) -> EmbeddedValkey:
         valkey = EmbeddedValkey(data_dir, durable=durable)
         running.append(valkey)
         valkey.start()
@@ -64,16 +72,14 @@ def test_it_starts_again_after_kill_9(run: Callable[..., EmbeddedValkey]) -> Non
         assert redis.ping()
 
 
-def test_a_data_dir_with_spaces_or_a_long_path_serves_as_well(
-    tmp_path: Path, run: Callable[..., EmbeddedValkey]
-) -> None:
+def test_a_data_dir_with_spaces_or_a_long_path_serves_as_well(folder: Path, run: Callable[..., EmbeddedValkey]) -> None:
     for name in ("a path, with spaces & signs?", "long" * 40):
-        valkey = run(tmp_path / name)
+        valkey = run(folder / name)
         with client(valkey) as redis:
-            assert redis.config_get("dir") == {"dir": str(tmp_path / name / "valkey")}
+            assert redis.config_get("dir") == {"dir": str(folder / name / "valkey")}
             socket = Path(str(redis.config_get("unixsocket")["unixsocket"]))
         valkey.stop()
-        socket.parent.rmdir()  # outside of tmp_path
+        socket.parent.rmdir()  # it is not in the data dir
 
 
 def test_the_throwaway_servers_leave_nothing() -> None:

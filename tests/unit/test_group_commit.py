@@ -73,6 +73,33 @@ async def test_two_groups_are_under_way_at_once_and_no_third() -> None:
     assert sorted(database.stored) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("writers", [1, 2, 3])
+async def test_who_comes_again_the_moment_it_is_answered_is_written_too(writers: int) -> None:
+    database = Database()
+    commit = GroupCommit(database.write, writers=writers)
+
+    async def come_again(first: int) -> list[int]:
+        return [await commit.submit(item) for item in range(first, first + 20)]
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(come_again(100 * number) for number in range(3)))
+    assert len(database.stored) == 60
+
+
+async def test_two_of_one_key_are_never_written_at_the_same_time_and_keep_their_order() -> None:
+    database = Database()
+    database.open.clear()
+    commit = GroupCommit(database.write, key=lambda item: item % 10, largest=3)
+    tasks = []
+    for items in ([1], [11, 2, 21, 3, 31]):
+        tasks += submit_all(commit, items)
+        await turn()
+    assert database.groups == [[1], [2]]  # of the first three, two share a key with what is being written
+    database.open.set()
+    assert await asyncio.gather(*tasks) == [2, 22, 4, 42, 6, 62]
+    assert [item for item in database.stored if item % 10 == 1] == [1, 11, 21, 31]
+
+
 async def test_a_group_has_a_largest_size_and_keeps_the_order() -> None:
     database = Database()
     commit = GroupCommit(database.write, largest=3, writers=1)

@@ -13,6 +13,7 @@ from app.domain.lifecycle import (
     SUPERSEDE,
     TRANSITIONS,
     WAITING,
+    Edge,
     State,
     shown,
 )
@@ -38,9 +39,9 @@ def test_what_is_stored_by_intake_comes_from_nowhere() -> None:
 
 
 @pytest.mark.parametrize("edge", [SUPERSEDE, CANCEL, EXPIRE], ids=lambda edge: edge.letter)
-def test_a_disposition_on_the_wire_is_neither_superseded_nor_cancelled_nor_expired(edge: object) -> None:
-    assert not edge.allows(State.SENDING)  # type: ignore[attr-defined]
-    assert all(edge.allows(state) for state in WAITING)  # type: ignore[attr-defined]
+def test_a_disposition_on_the_wire_is_neither_superseded_nor_cancelled_nor_expired(edge: Edge) -> None:
+    assert not edge.allows(State.SENDING)
+    assert all(edge.allows(state) for state in WAITING)
 
 
 def test_a_final_state_is_left_only_to_send_a_failure_again() -> None:

@@ -90,19 +90,20 @@ def said(
     return classify(Answer(http_status, raw, content_type=content_type, latency_ms=7))
 
 
-@pytest.mark.parametrize(("status", "details", "outcome"), ROWS)
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-def test_each_row_is_known_however_it_is_spelt(spelling: Spelling, status: str, details: str, outcome: str) -> None:
-    verdict = said(spelling(status, details))
-    assert verdict.outcome.value == outcome
-    assert verdict.http_status == 200
-    assert verdict.latency_ms == 7
+def test_each_row_is_known_however_it_is_spelt(spelling: Spelling) -> None:
+    verdicts = [said(spelling(status, details)) for status, details, _ in ROWS]
+    found = [
+        (status, details, verdict.outcome.value) for (status, details, _), verdict in zip(ROWS, verdicts, strict=True)
+    ]
+    assert found == ROWS
+    assert {(verdict.http_status, verdict.latency_ms) for verdict in verdicts} == {(200, 7)}
 
 
-@pytest.mark.parametrize(("status", "details", "outcome"), ROWS)
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "text/plain", "", "nonsense"])
-def test_the_content_type_does_not_matter(content_type: str, status: str, details: str, outcome: str) -> None:
-    assert said(spelt()(status, details), content_type=content_type).outcome.value == outcome
+def test_the_content_type_does_not_matter(content_type: str) -> None:
+    for status, details, outcome in ROWS:
+        assert said(spelt()(status, details), content_type=content_type).outcome.value == outcome
 
 
 @pytest.mark.parametrize(
@@ -207,11 +208,11 @@ def expected_by_http_status(http_status: int) -> Outcome | None:
     return None if 200 <= http_status <= 299 else Outcome.UNREADABLE_REPLY
 
 
-@pytest.mark.parametrize("http_status", range(100, 600))
-def test_status_and_body_must_agree_on_a_success(http_status: int) -> None:
-    verdict = said({"status": "Success", "details": "Disposition saved successfully"}, http_status)
-    assert verdict.outcome is (expected_by_http_status(http_status) or Outcome.SAVED)
-    assert verdict.http_status == http_status
+def test_status_and_body_must_agree_on_a_success() -> None:
+    for http_status in range(100, 600):
+        verdict = said({"status": "Success", "details": "Disposition saved successfully"}, http_status)
+        assert verdict.outcome is (expected_by_http_status(http_status) or Outcome.SAVED), http_status
+        assert verdict.http_status == http_status
 
 
 @pytest.mark.parametrize("http_status", [400, 405, 410, 422])

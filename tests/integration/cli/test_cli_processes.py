@@ -17,7 +17,7 @@ async def _event(process, event):
     """Reads the log of a process until it tells of that event."""
     async with asyncio.timeout(30):
         while line := await process.stderr.readline():
-            if line.startswith(b"{") and (told := json.loads(line))["event"] == event:
+            if line.startswith(b"{") and (told := json.loads(line))["event"].startswith(event):
                 return told
     raise AssertionError(f"it ended without telling of {event!r}")
 
@@ -75,8 +75,10 @@ async def test_a_port_that_is_taken_is_told_in_one_line(wrapup):
 
 
 async def test_worker_and_scheduler_deliver_and_doctor_finds_all_well(wrapup, submit):
-    worker = await wrapup.start("worker", "--processes", "1")
+    of_another_program = "redis://127.0.0.1:1/0"
+    worker = await wrapup.start("worker", "--processes", "1", BROKER_URL=of_another_program)
     scheduler = await wrapup.start("scheduler")
+    await _event(worker, "Connected to redis+socket:")
     await _event(worker, "worker ready")
     await _event(scheduler, "scheduler ready")
     waited = await wrapup(

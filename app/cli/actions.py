@@ -1,0 +1,54 @@
+"""``wrapup retry`` and ``wrapup cancel``: what an operator does to one disposition."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from app.cli.history import history
+from app.cli.options import AsJson, DataDir, Reason
+from app.cli.printing import console, print_json
+from app.cli.session import run
+from app.services.keys import OPERATOR
+from app.wiring import Services
+
+DispositionId = Annotated[UUID, typer.Argument(metavar="ID", show_default=False)]
+
+
+def retry(
+    disposition_id: DispositionId, reason: Reason = None, data_dir: DataDir = None, as_json: AsJson = False
+) -> None:
+    """Send a failed disposition again, unless a newer one of its call has come since."""
+    _act(
+        lambda services: services.actions.retry(disposition_id, OPERATOR, reason=reason),
+        disposition_id,
+        data_dir,
+        as_json,
+    )
+
+
+def cancel(
+    disposition_id: DispositionId, reason: Reason = None, data_dir: DataDir = None, as_json: AsJson = False
+) -> None:
+    """Take a waiting disposition back for good."""
+    _act(
+        lambda services: services.actions.cancel(disposition_id, OPERATOR, reason=reason),
+        disposition_id,
+        data_dir,
+        as_json,
+    )
+
+
+def _act(act: Callable[[Services], Awaitable[None]], disposition_id: UUID, data_dir: DataDir, as_json: bool) -> None:
+    async def work(services: Services) -> dict[str, Any]:
+        await act(services)
+        return await services.reports.disposition(disposition_id, OPERATOR)
+
+    found = run(work, data_dir)
+    if as_json:
+        print_json(found)
+    else:
+        console().print(history(found))

@@ -1,0 +1,87 @@
+"""Actions: what an operator does to one disposition, under the lock of its call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.lifecycle import CANCEL, SEND_AGAIN, Edge, State
+from app.storage.transitions import leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A disposition whose call is locked. ``newer``: a later one of its call that sending it would overwrite."""
+
+    call_id: int
+    account: str
+    on_hold: bool
+    state: State
+    newer: UUID | None
+
+
+_LOCK_CALL = text("""
+    SELECT calls.id FROM calls JOIN dispositions d ON d.call_id = calls.id WHERE d.id = :id FOR UPDATE OF calls
+""")
+
+# What was cancelled was never sent, and what this very disposition made stale is older, whatever its number.
+_LOOK = text("""
+    SELECT d.call_id, accounts.customer, accounts.hold_cause IS NOT NULL AS on_hold, d.state,
+           (SELECT newer.id FROM dispositions newer
+            WHERE newer.call_id = d.call_id AND newer.seq > d.seq AND newer.state <> 'cancelled'
+              AND newer.superseded_by IS DISTINCT FROM d.id
+            ORDER BY newer.seq DESC LIMIT 1) AS newer
+    FROM dispositions d JOIN accounts ON accounts.id = d.account_id WHERE d.id = :id
+""")
+
+
+async def lock(connection: AsyncConnection, disposition_id: UUID) -> Subject | None:
+    """Locks the call of a disposition and looks at it; None if there is no such disposition."""
+    if await connection.scalar(_LOCK_CALL, {"id": disposition_id}) is None:
+        return None
+    call_id, account, on_hold, state, newer = (await connection.execute(_LOOK, {"id": disposition_id})).one()
+    return Subject(call_id, account, on_hold, State(state), newer)
+
+
+def _event(edge: Edge) -> str:
+    return f"""
+    INSERT INTO events (actor, action, account_id, disposition_id, from_state, to_state, reason)
+    SELECT :actor, '{edge.action}', account_id, id, from_state, '{edge.enters}', :reason FROM moved
+    """
+
+
+_SEND_AGAIN = text(f"""
+    WITH moved AS (
+        UPDATE dispositions
+        SET state = '{SEND_AGAIN.enters}', cause = NULL, finished_at = NULL, next_attempt_at = NULL, tries = 0,
+            callback_format = NULL, expires_at = clock_timestamp() + make_interval(secs => max_age_seconds)
+        WHERE id = :id AND state IN {leaves(SEND_AGAIN)}
+        RETURNING id, account_id, call_id, old.state AS from_state
+    ), due AS (
+        UPDATE calls SET next_at = least(next_at, clock_timestamp()) FROM moved WHERE calls.id = moved.call_id
+    )
+    {_event(SEND_AGAIN)}
+""")
+
+_CANCEL = text(f"""
+    WITH moved AS (
+        UPDATE dispositions
+        SET state = '{CANCEL.enters}', finished_at = clock_timestamp(), next_attempt_at = NULL
+        WHERE id = :id AND state IN {leaves(CANCEL)}
+        RETURNING id, account_id, old.state AS from_state
+    )
+    {_event(CANCEL)}
+""")
+
+
+async def send_again(connection: AsyncConnection, disposition_id: UUID, *, actor: str, reason: str | None) -> None:
+    """Queues a failed disposition anew, with all its tries and its whole age before it."""
+    await connection.execute(_SEND_AGAIN, {"id": disposition_id, "actor": actor, "reason": reason})
+
+
+async def cancel(connection: AsyncConnection, disposition_id: UUID, *, actor: str, reason: str | None) -> None:
+    """Takes a waiting disposition back for good."""
+    await connection.execute(_CANCEL, {"id": disposition_id, "actor": actor, "reason": reason})

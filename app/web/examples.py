@@ -1,0 +1,229 @@
+"""One story for all examples of the API: a deal is won, its disposition delivered on the second attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_ID = "01937c1e-7a80-7c3e-9f2b-6d1c5a4e8b90"
+
+DISPOSITION_IN: dict[str, Any] = {
+    "account": "acme",
+    "ucid": "1234567890123456",
+    "did": "918012345678",
+    "agent_id": "a17",
+    "disposition": "Sale",
+    "reference": "deal-7",
+}
+
+RECEIPT: dict[str, Any] = {
+    "id": _ID,
+    "state": "queued",
+    "account": "acme",
+    "ucid": "1234567890123456",
+    "duplicate": False,
+}
+
+_ATTEMPTS: list[dict[str, Any]] = [
+    {
+        "id": "01937c1e-7b12-7d45-8a6f-2e9b7c3d1f04",
+        "number": 1,
+        "started_at": "2026-11-25T10:30:00.146000Z",
+        "finished_at": "2026-11-25T10:30:00.187000Z",
+        "outcome": "retry_later",
+        "certainty": "answered",
+        "http_status": 200,
+        "reply_status": "Error",
+        "reply_details": "Unable to Dispose . Please retry after some time.",
+        "latency_ms": 41,
+        "notes": [],
+    },
+    {
+        "id": "01937c1e-8c9a-7b01-9d3e-4f5a6b7c8d9e",
+        "number": 2,
+        "started_at": "2026-11-25T10:30:04.634000Z",
+        "finished_at": "2026-11-25T10:30:04.672000Z",
+        "outcome": "saved",
+        "certainty": "answered",
+        "http_status": 200,
+        "reply_status": "Success",
+        "reply_details": "Disposition saved successfully",
+        "latency_ms": 38,
+        "notes": [],
+    },
+]
+
+_EVENTS: list[dict[str, Any]] = [
+    {
+        "at": "2026-11-25T10:30:00Z",
+        "actor": "client:crm",
+        "action": "accepted",
+        "from": None,
+        "to": "queued",
+        "reason": None,
+    },
+    {
+        "at": "2026-11-25T10:30:04.673000Z",
+        "actor": "worker",
+        "action": "delivered",
+        "from": "sending",
+        "to": "delivered",
+        "reason": None,
+    },
+]
+
+SUMMARY: dict[str, Any] = {
+    **RECEIPT,
+    **DISPOSITION_IN,
+    "comments": None,
+    "callback_time": None,
+    "callback_time_zone": None,
+    "pause_after_dispose": False,
+    "pause_reason": None,
+    "source": None,
+    "occurred_at": None,
+    "state": "delivered",
+    "outcome": "saved",
+    "cause": None,
+    "attempt_count": 2,
+    "next_attempt_at": None,
+    "created_at": "2026-11-25T10:30:00Z",
+    "finished_at": "2026-11-25T10:30:04.673000Z",
+    "expires_at": "2026-11-28T10:30:00Z",
+    "superseded_by": None,
+    "resent_from": None,
+    "replay_id": None,
+}
+del SUMMARY["duplicate"]
+
+WHOLE: dict[str, Any] = {**SUMMARY, "attempts": _ATTEMPTS, "events": _EVENTS}
+
+PAGE: dict[str, Any] = {"items": [SUMMARY], "next": _ID}
+
+BATCH_IN: dict[str, Any] = {
+    "dispositions": [DISPOSITION_IN, {**DISPOSITION_IN, "account": "acmee", "idempotency_key": "row-2"}]
+}
+
+BATCH_OUT: dict[str, Any] = {
+    "results": [
+        {"index": 0, "status": 202, **RECEIPT},
+        {
+            "index": 1,
+            "status": 422,
+            "problem": {
+                "type": "urn:wrapup:problem:invalid-input",
+                "title": "Some fields are wrong",
+                "status": 422,
+                "detail": "1 field is wrong.",
+                "errors": [
+                    {"field": "account", "message": "There is no account 'acmee'. Check CloudAgent's user name."}
+                ],
+            },
+        },
+    ]
+}
+
+STATS: dict[str, Any] = {
+    "at": "2026-11-25T10:35:00Z",
+    "states": {
+        "queued": 3,
+        "sending": 1,
+        "retrying": 2,
+        "held": 0,
+        "delivered": 1840,
+        "failed": 4,
+        "superseded": 12,
+        "cancelled": 0,
+    },
+    "causes": {"invalid_agent": 4},
+    "outcomes": {"invalid_agent": 4, "retry_later": 31, "saved": 1840},
+    "accounts": {"acme": {"delivered": 1840, "failed": 4, "queued": 3, "retrying": 2, "sending": 1, "superseded": 12}},
+    "oldest_due_seconds": 0.4,
+    "rates_per_minute": {"delivered": 92.4, "failed": 0.2, "retrying": 1.6},
+}
+
+ACCOUNT_IN: dict[str, Any] = {
+    "api_key": "KK0123456789abcdef0123456789abcdef",
+    "base_url": "https://in1-ccaas-api.ozonetel.com",
+    "max_in_flight": 50,
+    "rate_per_second": 20,
+}
+
+ACCOUNT: dict[str, Any] = {
+    "customer": "acme",
+    "base_url": "https://in1-ccaas-api.ozonetel.com",
+    "path": None,
+    "api": "v3-query",
+    "max_in_flight": 50,
+    "rate_per_second": 20,
+    "callback_format": "ymd",
+    "on_hold": True,
+    "hold_cause": "operator",
+    "hold_reason": "CloudAgent is being moved",
+    "held_at": "2026-11-25T10:00:00Z",
+    "created_at": "2026-11-01T08:00:00Z",
+    "updated_at": "2026-11-20T08:00:00Z",
+}
+
+REASON: dict[str, Any] = {"reason": "CloudAgent is being moved"}
+
+KEY_IN: dict[str, Any] = {
+    "name": "crm",
+    "scopes": ["submit", "read"],
+    "accounts": ["acme"],
+    "expires_at": "2027-11-25T00:00:00Z",
+}
+
+KEY: dict[str, Any] = {
+    "name": "crm",
+    "prefix": "wk_5nFq2c",
+    "scopes": ["read", "submit"],
+    "accounts": ["acme"],
+    "created_at": "2026-11-25T10:00:00Z",
+    "expires_at": "2027-11-25T00:00:00Z",
+    "replaced_at": None,
+    "revoked_at": None,
+    "last_used_at": "2026-11-25T10:30:00Z",
+}
+
+KEY_ONCE: dict[str, Any] = {**KEY, "last_used_at": None, "key": "wk_5nFq2c" + "…" * 3}
+
+ROTATION: dict[str, Any] = {"grace_seconds": 86400, "reason": "yearly"}
+
+LIVE: dict[str, Any] = {"status": "live"}
+
+READY: dict[str, Any] = {
+    "status": "ready",
+    "checks": {
+        "database": {"ok": True, "detail": "answers"},
+        "migrations": {"ok": True, "detail": "at 0001"},
+        "delivery": {"ok": True, "detail": "a worker took a wake-up recently"},
+    },
+}
+
+METRICS = """\
+# HELP wrapup_dispositions Dispositions by state.
+# TYPE wrapup_dispositions gauge
+wrapup_dispositions{state="queued"} 3.0
+"""
+
+BY_SHAPE: Mapping[str, dict[str, Any]] = {
+    "DispositionIn": DISPOSITION_IN,
+    "ReceiptOut": RECEIPT,
+    "BatchIn": BATCH_IN,
+    "BatchOut": BATCH_OUT,
+    "DispositionSummary": SUMMARY,
+    "DispositionWhole": WHOLE,
+    "DispositionPage": PAGE,
+    "StatsOut": STATS,
+    "AccountIn": ACCOUNT_IN,
+    "AccountOut": ACCOUNT,
+    "Why": REASON,
+    "KeyIn": KEY_IN,
+    "KeyOut": KEY,
+    "KeyOnce": KEY_ONCE,
+    "Rotation": ROTATION,
+    "Live": LIVE,
+    "Ready": READY,
+}
+"""The example of each shape. They don't stand with the shapes, since FastAPI drops what is null in those."""

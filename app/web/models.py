@@ -1,0 +1,50 @@
+"""JSON bodies that are read as a model: within the limits, after the caller is known, and strictly."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from app.domain.errors import InvalidInput, UnsupportedBody
+from app.domain.refusals import shortened
+from app.web.auth import services_of
+from app.web.bodies import is_json, parse_json_object, read_body
+from app.web.faults import faults_of
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def takes(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route that reads a body with ``read_model``."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+async def read_model(request: Request, model: type[Model], *, required: bool = True) -> Model:
+    """The body as a model; where none is required, no body is an empty object.
+
+    Raises a ``BodyError``, or ``InvalidInput`` with every fault.
+
+    Not a parameter of the route: FastAPI reads those before it asks who the caller is, as much as is sent.
+    """
+    settings = services_of(request).settings
+    content_type = request.headers.get("content-type", "")
+    raw = await read_body(
+        request.scope,
+        request.receive,
+        limit=settings.max_body_bytes,
+        timeout_seconds=settings.body_timeout.total_seconds(),
+    )
+    if not raw and not required:
+        raw = b"{}"
+    elif not is_json(content_type):
+        raise UnsupportedBody(f"The content type '{shortened(content_type)}' is not taken. Send application/json.")
+    fields = parse_json_object(raw)
+    try:
+        return model.model_validate_json(orjson.dumps(fields), strict=True)
+    except ValidationError as error:
+        complaints = error.errors(include_url=False, include_input=False, include_context=False)
+        raise InvalidInput(faults_of(complaints, known=model.model_fields)) from None

@@ -1,0 +1,123 @@
+"""The broker is a wake-up, the database is the truth: without it, everything arrives, only later."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from redis import Redis
+
+from app.broker import QUEUE
+from app.sandbox import Sandbox
+from tests.faults.servers import Broker, stopped
+from tests.installation import CALL, Wrapup, client, ucids, until
+
+
+class Tree:
+    """API, worker and scheduler, as three processes."""
+
+    def __init__(self, wrapup: Wrapup) -> None:
+        self.api = wrapup.start("api", "--port=0")
+        self.worker = wrapup.start("worker")
+        self.scheduler = wrapup.start("scheduler")
+        self.http: httpx.AsyncClient
+
+    async def ready(self, key: str) -> None:
+        port = await self.api.says('"port": ')
+        self.http = client("http://127.0.0.1:" + port.partition(",")[0], key)
+        await until(self.worker_takes_wakeups)
+
+    async def delivery(self) -> str:
+        """What the health check says about who delivers."""
+        try:
+            reply = await self.http.get("/health/ready")
+        except httpx.ConnectError:  # it does not listen yet
+            return ""
+        return str(reply.json()["checks"]["delivery"]["detail"])
+
+    async def worker_takes_wakeups(self) -> bool:
+        return await self.delivery() == "a worker took a wake-up recently"
+
+    async def post(self, ucid: str) -> str:
+        """Posts a disposition and returns its id, which has to come within a second."""
+        began = time.monotonic()
+        reply = await self.http.post("/v1/dispositions", json={"account": "acme", "ucid": ucid, **CALL})
+        assert reply.status_code == 202, reply.text
+        assert time.monotonic() - began < 1
+        return str(reply.json()["id"])
+
+    async def delivered_by(self, disposition_id: str) -> str:
+        """Which process delivered it, once that has happened."""
+
+        async def actor() -> str | None:
+            found = (await self.http.get(f"/v1/dispositions/{disposition_id}")).json()
+            return next((event["actor"] for event in found["events"] if event["to"] == "delivered"), None)
+
+        return str(await until(actor))
+
+
+@pytest.fixture
+async def tree(wrapup: Wrapup, cloudagent: Sandbox, key: str) -> AsyncIterator[Tree]:
+    """The tree, at work."""
+    running = Tree(wrapup)
+    await running.ready(key)
+    yield running
+    await running.http.aclose()
+
+
+async def test_200_waiting_dispositions_arrive_though_the_broker_forgets_them(
+    tree: Tree, broker: Broker, cloudagent: Sandbox
+) -> None:
+    valkey = Redis(unix_socket_path=broker.url.partition("://")[2].partition("?")[0])
+    cloudagent.misbehave(latency="20ms-200ms")
+    with stopped(tree.worker.pid):  # so that the wake-ups wait, too
+        ids = [await tree.post(ucid) for ucid in ucids(200)]
+        await until(lambda: valkey.llen(QUEUE))
+        valkey.flushall()
+        assert valkey.dbsize() == 0
+    while len(cloudagent.log) < 200:  # and whenever else it likes
+        valkey.flushall()
+        await asyncio.sleep(0.05)
+    await asyncio.gather(*map(tree.delivered_by, ids))
+    assert len({arrival.ucid for arrival in cloudagent.log}) == len(cloudagent.log) == 200
+
+
+async def test_without_the_broker_the_scheduler_delivers_until_it_is_back(
+    tree: Tree, broker: Broker, cloudagent: Sandbox
+) -> None:
+    calls = ucids(1000)
+    broker.stop()  # with SIGKILL
+    delays = []
+
+    async def nobody_takes_wakeups() -> bool:
+        began = time.monotonic()
+        actor = await tree.delivered_by(await tree.post(next(calls)))
+        if actor.startswith("scheduler:"):  # a wake-up may still have been under way
+            delays.append(time.monotonic() - began)
+        return await tree.delivery() == "no worker takes wake-ups; the scheduler delivers in their place"
+
+    await until(nobody_takes_wakeups)
+    print("the scheduler delivered after", *(f"{delay:.1f} s" for delay in delays))
+    assert delays[0] < 15  # 3 to 5 on an idle machine
+    broker.start()
+    began = time.monotonic()
+    await until(tree.worker_takes_wakeups)
+    print(f"a worker took a wake-up {time.monotonic() - began:.1f} s after the broker was back")
+    await until(lambda: _by_a_worker(tree, next(calls)))
+
+
+async def test_a_frozen_broker_slows_nobody_down_who_posts(tree: Tree, broker: Broker, cloudagent: Sandbox) -> None:
+    calls = ucids(1000)
+    with stopped(broker.pid):
+        ids = await asyncio.gather(*(tree.post(next(calls)) for _ in range(20)))
+        ids += [await tree.post(next(calls)) for _ in range(20)]
+        actors = await asyncio.gather(*map(tree.delivered_by, ids))
+        assert actors[-1].startswith("scheduler:")
+    await until(lambda: _by_a_worker(tree, next(calls)))
+
+
+async def _by_a_worker(tree: Tree, ucid: str) -> bool:
+    return (await tree.delivered_by(await tree.post(ucid))).startswith("worker:")

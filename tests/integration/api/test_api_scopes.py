@@ -1,0 +1,166 @@
+"""Every route: who may call it. A route without an entry in the table below is a mistake until it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from conftest import CANARY, SALE, Api
+
+from app.services.keys import Scope
+from app.settings import Settings
+from app.web.main import create_app
+
+# What to send to each route, and the scope that it needs; None: it needs no key.
+ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
+    ("POST", "/v1/dispositions"): (Scope.SUBMIT, {"json": SALE}),
+    ("POST", "/v1/dispositions/batch"): (Scope.SUBMIT, {"json": {"dispositions": [SALE]}}),
+    ("GET", "/v1/dispositions"): (Scope.READ, {}),
+    ("GET", "/v1/dispositions/{disposition_id}"): (Scope.READ, {}),
+    ("POST", "/v1/dispositions/{disposition_id}/retry"): (Scope.OPERATE, {}),
+    ("POST", "/v1/dispositions/{disposition_id}/cancel"): (Scope.OPERATE, {}),
+    ("GET", "/v1/stats"): (Scope.READ, {}),
+    ("GET", "/v1/accounts"): (Scope.READ, {}),
+    ("GET", "/v1/accounts/{customer}"): (Scope.READ, {}),
+    ("PUT", "/v1/accounts/{customer}"): (Scope.ADMIN, {"json": {"api_key": CANARY}}),
+    ("PATCH", "/v1/accounts/{customer}"): (Scope.ADMIN, {"json": {"max_in_flight": 5}}),
+    ("POST", "/v1/accounts/{customer}/hold"): (Scope.OPERATE, {}),
+    ("POST", "/v1/accounts/{customer}/release"): (Scope.OPERATE, {}),
+    ("GET", "/v1/keys"): (Scope.ADMIN, {}),
+    ("POST", "/v1/keys"): (Scope.ADMIN, {"json": {"name": "new", "scopes": ["read"], "accounts": ["acme"]}}),
+    ("GET", "/v1/keys/{name}"): (Scope.ADMIN, {}),
+    ("POST", "/v1/keys/{name}/rotate"): (Scope.ADMIN, {}),
+    ("DELETE", "/v1/keys/{name}"): (Scope.ADMIN, {}),
+    # Its credentials are CloudAgent's own; test_drop_in.py has them.
+    ("GET", "/CAServices/Disposition/DispositionAPIV3.php"): (None, {}),
+    ("POST", "/CAServices/Disposition/DispositionAPIV3.php"): (None, {}),
+    ("GET", "/health/live"): (None, {}),
+    ("GET", "/health/ready"): (None, {}),
+    ("GET", "/metrics"): (None, {}),
+    ("GET", "/openapi.json"): (None, {}),
+    ("HEAD", "/openapi.json"): (None, {}),
+    ("GET", "/docs"): (None, {}),
+    ("GET", "/docs.css"): (None, {}),
+}
+
+# Of these, each names an account (or what belongs to one) in its address.
+OWNED = [(method, path) for (method, path), (scope, _) in ROUTES.items() if scope and "{" in path]
+
+
+def routes(parent: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Method and path of each route, those of included routers too."""
+    for route in parent.routes:
+        if included := getattr(route, "original_router", None):
+            yield from routes(included)
+        else:
+            yield from ((method, route.path_format) for method in route.methods)
+
+
+def test_the_table_has_every_route_and_no_other() -> None:
+    assert set(routes(create_app(Settings()))) == set(ROUTES)
+
+
+def test_the_document_says_which_scope_each_route_needs() -> None:
+    document = create_app(Settings()).openapi()
+    said = {
+        (method.upper(), path): operation.get("security")
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    for route, security in said.items():
+        scope, _ = ROUTES[route]
+        assert security == ([{"HTTPBearer": [scope]}, {"APIKeyHeader": [scope]}] if scope else None), route
+    assert {path for _, path in ROUTES} - {path for _, path in said} == {"/openapi.json", "/docs", "/docs.css"}
+
+
+class Target:
+    """Something of an account for each route to name."""
+
+    def __init__(self, customer: str, disposition_id: str) -> None:
+        self.values = {"customer": customer, "name": f"{customer}-key", "disposition_id": disposition_id}
+
+    async def call(self, client: httpx.AsyncClient, method: str, path: str, **changes: Any) -> httpx.Response:
+        _, sent = ROUTES[method, path]
+        return await client.request(method, path.format(**self.values), **{**sent, **changes})
+
+
+@pytest.fixture
+async def targets(api: Api, crm: httpx.AsyncClient) -> dict[str, Target]:
+    made = {}
+    for number, customer in enumerate(("acme", "globex")):
+        posted = await crm.post("/v1/dispositions", json={**SALE, "account": customer, "ucid": str(number)})
+        await api.key("read", accounts=[customer], name=f"{customer}-key")
+        made[customer] = Target(customer, posted.json()["id"])
+    return made
+
+
+async def test_each_route_opens_to_its_scope_and_to_no_other(api: Api, targets: dict[str, Target]) -> None:
+    acme = targets["acme"]
+    clients = {scope: await api.client(scope) for scope in Scope}
+    without = {scope: await api.client(*(set(Scope) - {scope})) for scope in Scope}
+    nobody, stranger = await api.with_key(None), await api.with_key("wk_unknown")
+    for (method, path), (needed, _) in ROUTES.items():
+        for client in (nobody, stranger):
+            answer = await acme.call(client, method, path)
+            assert (answer.status_code == 401) == (needed is not None), (method, path, answer.status_code)
+            if needed:
+                assert answer.headers["www-authenticate"] == "Bearer"
+                assert answer.json()["type"] == "urn:wrapup:problem:not-authenticated"
+        if needed is None:
+            continue
+        for scope in set(Scope) - {needed}:
+            answer = await acme.call(clients[scope], method, path)
+            assert answer.status_code == 403, (method, path, scope)
+            assert answer.json()["type"] == "urn:wrapup:problem:not-allowed"
+        assert (await acme.call(without[needed], method, path)).status_code == 403, (method, path)
+    for (method, path), (needed, _) in ROUTES.items():
+        if needed:
+            answer = await acme.call(clients[needed], method, path)
+            assert answer.is_success or answer.status_code == 409, (method, path, answer.text)
+
+
+async def test_what_belongs_to_an_account_is_not_there_for_a_key_bound_to_another(
+    api: Api, targets: dict[str, Target]
+) -> None:
+    bound = await api.client(*Scope, accounts=["acme"])
+    tables = ("accounts", "keys", "events", "dispositions")
+    before = {table: api.sql(f"SELECT * FROM {table} ORDER BY id") for table in tables if table != "keys"}
+    assert OWNED
+    for method, path in OWNED:
+        answer = await targets["globex"].call(bound, method, path)
+        assert answer.status_code == 404, (method, path, answer.text)
+        assert answer.json()["type"] == "urn:wrapup:problem:not-found"
+    for path in ("/v1/dispositions", "/v1/accounts", "/v1/keys", "/v1/stats"):
+        answer = await bound.get(path)
+        assert answer.status_code == 200
+        assert "globex" not in answer.text, path
+    for path, body in {
+        "/v1/dispositions": {**SALE, "account": "globex"},
+        "/v1/keys": {"name": "more", "scopes": ["read"], "accounts": ["globex"]},
+    }.items():
+        assert (await targets["globex"].call(bound, "POST", path, json=body)).status_code == 422
+    batch = {"dispositions": [{**SALE, "account": "globex"}]}
+    answer = await targets["globex"].call(bound, "POST", "/v1/dispositions/batch", json=batch)
+    assert answer.json()["results"][0]["status"] == 422
+    assert {table: api.sql(f"SELECT * FROM {table} ORDER BY id") for table in before} == before
+    assert api.count("keys WHERE revoked_at IS NULL AND replaced_at IS NULL") == api.count("keys")
+    for method, path in OWNED:
+        answer = await targets["acme"].call(bound, method, path)
+        assert answer.is_success or answer.status_code == 409, (method, path, answer.text)
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+async def test_a_key_comes_in_either_header(api: Api, header: str) -> None:
+    key = await api.key("read")
+    client = await api.with_key(None)
+    value = f"bearer {key}" if header == "Authorization" else key
+    assert (await client.get("/v1/stats", headers={header: value})).status_code == 200
+
+
+async def test_a_header_that_holds_no_key_is_refused(api: Api) -> None:
+    client = await api.with_key(None)
+    for value in ("", "Bearer", "Bearer  x y", "Basic d2tfeDp5", "wk_x", "Bearer \xff".encode("latin-1")):
+        answer = await client.get("/v1/stats", headers={"Authorization": value})  # type: ignore[dict-item]
+        assert answer.status_code == 401

@@ -1,0 +1,186 @@
+"""What bounds delivery: age, an account's cap and pace, the room of a worker; and who gets the room that there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+import redis
+from deliveries import CUSTOMER, UCID, ask, ms, open_account, post, pumping, settle, show, ucid, until
+
+from app.broker import QUEUE
+from app.sandbox import Sandbox
+from app.settings import Settings
+from app.wiring import Services
+
+pytestmark = pytest.mark.usefixtures("account")
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"retry_delays": [ms(10)]})
+
+
+# Age.
+
+
+@pytest.mark.parametrize("on_hold", [False, True])
+async def test_what_is_too_old_is_never_sent_and_fails_as_expired_on_hold_or_not(
+    services: Services, settings: Settings, sandbox: Sandbox, on_hold: bool
+) -> None:
+    if on_hold:
+        await services.accounts.hold(CUSTOMER, actor="test")
+    old = await post(services, ucid(1), max_age_seconds=3600)
+    young = await post(services, ucid(2), max_age_seconds=3600)
+    await ask(services, "UPDATE dispositions SET expires_at = clock_timestamp() WHERE id = :id", id=old)
+    async with pumping(settings) as deliverer:
+        if not on_hold:
+            await sandbox.arrivals(1)
+        await deliverer.upkeep.tick()
+        await settle(services, deliverer)
+    shown = await show(services, old)
+    assert (shown["state"], shown["cause"], shown["attempt_count"]) == ("failed", "expired", 0)
+    assert (shown["events"][-1]["from"], shown["events"][-1]["to"]) == ("queued", "failed")
+    assert (await show(services, young))["state"] == ("held" if on_hold else "delivered")
+    assert [request.ucid for request in sandbox.log] == ([] if on_hold else [ucid(2)])
+
+
+async def test_what_expires_on_hold_is_not_due_any_more(services: Services, settings: Settings) -> None:
+    await services.accounts.hold(CUSTOMER, actor="test")
+    await post(services)
+    await ask(services, "UPDATE dispositions SET expires_at = clock_timestamp()")
+    async with pumping(settings) as deliverer:
+        await deliverer.upkeep.tick()
+    assert await ask(services, "SELECT FROM calls WHERE next_at IS NOT NULL OR lease_until IS NOT NULL") == []
+
+
+async def test_what_waits_beyond_its_age_between_two_attempts_expires(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    sandbox.script(UCID, "503:3600")
+    one = await post(services)
+    async with pumping(settings) as deliverer:
+        await until(lambda: ask(services, "SELECT FROM dispositions WHERE state = 'retrying'"))
+        await ask(services, "UPDATE dispositions SET expires_at = clock_timestamp()")
+        await deliverer.upkeep.tick()
+    shown = await show(services, one)
+    assert (shown["state"], shown["cause"], shown["outcome"]) == ("failed", "expired", "upstream_error")
+    assert shown["next_attempt_at"] is None
+
+
+# Limits: cap, pace, room.
+
+
+async def test_an_accounts_cap_on_calls_in_flight_is_shared_by_all_workers(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    await open_account(services, sandbox, max_in_flight=3)
+    sandbox.misbehave(latency="5ms-15ms")
+    ids = [await post(services, ucid(number)) for number in range(40)]
+    async with pumping(settings) as first, pumping(settings, kind="scheduler") as second:
+        await settle(services, first, second)
+    assert max(request.in_flight for request in sandbox.log) == 3
+    assert {(await show(services, one))["state"] for one in ids} == {"delivered"}
+    assert len(await ask(services, "SELECT DISTINCT worker FROM attempts")) == 2
+
+
+async def test_one_wake_up_is_enough_for_all_that_is_due_whatever_the_cap(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    await open_account(services, sandbox, max_in_flight=2)
+    for number in range(30):
+        await post(services, ucid(number))
+    async with pumping(settings.model_copy(update={"calls_in_flight": 10})):
+        await sandbox.arrivals(30)
+    assert max(request.in_flight for request in sandbox.log) <= 2
+
+
+async def test_an_accounts_pace_is_shared_by_all_workers(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    rate = 60
+    await open_account(services, sandbox, rate_per_second=rate)
+    for number in range(100):
+        await post(services, ucid(number))
+    async with pumping(settings) as first, pumping(settings, kind="scheduler") as second:
+        await settle(services, first, second)
+    rows = await ask(services, "SELECT started_at FROM attempts ORDER BY started_at")
+    assert_within_pace([row.started_at for row in rows], rate)
+
+
+def assert_within_pace(starts: Sequence[datetime], rate: float) -> None:
+    """In any span of time there are no more starts than the pace allows in it, and one second's worth ahead."""
+    slack = timedelta(milliseconds=50)  # from the claim to the attempt's own time
+    assert len(starts) == 100
+    for first, start in enumerate(starts):
+        for last in range(first + 1, len(starts)):
+            allowed = rate + rate * (starts[last] - start + slack).total_seconds()
+            assert last - first + 1 <= allowed
+
+
+async def test_a_new_pace_does_not_wait_for_the_old_one(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    await open_account(services, sandbox, rate_per_second=0.001)  # one call in a quarter of an hour
+    for number in range(3):
+        await post(services, ucid(number))
+    async with pumping(settings) as deliverer:
+        await sandbox.arrivals(1)
+        await open_account(services, sandbox, rate_per_second=100)
+        await settle(services, deliverer)
+    assert len(sandbox.log) == 3
+
+
+async def test_a_small_account_does_not_wait_behind_a_large_one(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    await open_account(services, sandbox, "small")
+    sandbox.misbehave(latency="3ms")
+    for number in range(120):
+        await post(services, ucid(number))
+    for number in range(10):
+        await post(services, ucid(number), account="small")
+    async with pumping(settings.model_copy(update={"calls_in_flight": 6})) as deliverer:
+        await settle(services, deliverer)
+    last = max(number for number, request in enumerate(sandbox.log) if request.customer == "small")
+    assert last < 50, "the small account's ten were among the first"
+
+
+async def test_an_account_at_its_cap_leaves_the_room_to_the_others(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    for customer in ("stuck1", "stuck2", "stuck3"):
+        await open_account(services, sandbox, customer, max_in_flight=1)
+        sandbox.misbehave(customer, mix="hang=100")
+        for number in range(5):
+            await post(services, ucid(number), account=customer)
+    async with pumping(settings.model_copy(update={"calls_in_flight": 4})):
+        await sandbox.arrivals(3)
+        ids = [await post(services, ucid(number)) for number in range(20)]
+        async with pumping(settings.model_copy(update={"calls_in_flight": 1}), kind="scheduler"):
+            await sandbox.arrivals(23)
+        sandbox.hang_up()
+    assert {(await show(services, one))["state"] for one in ids} == {"delivered"}
+    assert [request.customer for request in sandbox.log].count(CUSTOMER) == 20
+
+
+async def test_a_pump_with_its_hands_full_does_not_ring_again_and_again(
+    services: Services, settings: Settings, sandbox: Sandbox, broker_url: str
+) -> None:
+    sandbox.misbehave(mix="hang=100")
+    for number in range(3):
+        await post(services, ucid(number))
+    wake_ups = 0
+    with redis.Redis.from_url(broker_url.replace("redis+socket", "unix").split("?")[0]) as broker:
+        async with pumping(settings.model_copy(update={"calls_in_flight": 1})) as deliverer:
+            await sandbox.arrivals(1)
+            for _ in range(20):
+                broker.delete(QUEUE)
+                deliverer.pump.wake()
+                await asyncio.sleep(0.01)
+                wake_ups += broker.llen(QUEUE)
+            deliverer.pump.stop()
+            sandbox.hang_up()
+    assert wake_ups <= 2  # those that were under way when it filled up
