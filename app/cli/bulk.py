@@ -114,11 +114,12 @@ class Bulk:
             self._in_hand.put_nowait(None)
 
     async def _begin(self, row: Row) -> asyncio.Task[Answer]:
-        call = row.fields.get("ucid")
-        before = self._last_of_call.get(call) if isinstance(call, str) else None
+        ucid = row.fields.get("ucid")
+        call = ucid.strip() if isinstance(ucid, str) else ""
+        before = self._last_of_call.get(call)
         first = None if before else await self._offer(row)
         task = asyncio.create_task(self._bring_in(row, first, before))
-        if isinstance(call, str):
+        if call:
             self._last_of_call[call] = task
             task.add_done_callback(lambda done: self._forget(call, done))
         return task

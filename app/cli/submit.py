@@ -31,59 +31,62 @@ File = Annotated[
 ]
 
 
-def one(text: str | None = None) -> Any:
+def _one(text: str | None = None) -> Any:
     return typer.Option(help=text, rich_help_panel=_ONE)
 
 
-def many(*names: str, text: str) -> Any:
+def _many(*names: str, text: str) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=_MANY)
 
 
 def submit(
     file: File = None,
-    account: Annotated[str | None, one("CloudAgent's user name.")] = None,
-    ucid: Annotated[str | None, one("The call's UCID.")] = None,
-    did: Annotated[str | None, one("The number from which the call was dialled out.")] = None,
-    agent_id: Annotated[str | None, one("CloudAgent's id of the agent.")] = None,
-    disposition: Annotated[str | None, one("The outcome code as in CloudAgent.")] = None,
-    comments: Annotated[str | None, one()] = None,
-    action: Annotated[str | None, one("Only: set")] = None,
-    callback_time: Annotated[str | None, one("ISO 8601, or as CloudAgent writes it.")] = None,
-    callback_time_zone: Annotated[str | None, one("Its IANA zone. Else Asia/Kolkata")] = None,
+    account: Annotated[str | None, _one("CloudAgent's user name.")] = None,
+    ucid: Annotated[str | None, _one("The call's UCID.")] = None,
+    did: Annotated[str | None, _one("The number from which the call was dialled out.")] = None,
+    agent_id: Annotated[str | None, _one("CloudAgent's id of the agent.")] = None,
+    disposition: Annotated[str | None, _one("The outcome code as in CloudAgent.")] = None,
+    comments: Annotated[str | None, _one()] = None,
+    action: Annotated[str | None, _one("Only: set")] = None,
+    callback_time: Annotated[str | None, _one("ISO 8601, or as CloudAgent writes it.")] = None,
+    callback_time_zone: Annotated[str | None, _one("Its IANA zone. Else Asia/Kolkata")] = None,
     pause_after_dispose: Annotated[
         bool, typer.Option("--pause-after-dispose", help="Pause the agent.", rich_help_panel=_ONE)
     ] = False,
-    pause_reason: Annotated[str | None, one()] = None,
-    occurred_at: Annotated[str | None, one("When the agent chose it, RFC 3339.")] = None,
-    max_age_seconds: Annotated[str | None, one("When to give up.")] = None,
-    reference: Annotated[str | None, one("The CRM's own id.")] = None,
-    idempotency_key: Annotated[str | None, one("The same key again stores nothing new.")] = None,
+    pause_reason: Annotated[str | None, _one()] = None,
+    occurred_at: Annotated[str | None, _one("When the agent chose it, RFC 3339.")] = None,
+    max_age_seconds: Annotated[str | None, _one("When to give up.")] = None,
+    reference: Annotated[str | None, _one("The CRM's own id.")] = None,
+    idempotency_key: Annotated[str | None, _one("The same key again stores nothing new.")] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Until it is final. Status 0: delivered.", rich_help_panel=_ONE)
     ] = False,
-    timeout: Annotated[str, one("How long to wait at most.")] = "60s",
-    format_: Annotated[Format | None, many("--format", text="If the file's name does not say it.")] = None,
+    timeout: Annotated[str, _one("How long to wait at most.")] = "60s",
+    format_: Annotated[Format | None, _many("--format", text="If the file's name does not say it.")] = None,
     maps: Annotated[
-        list[str] | None, many("--map", text="What a column is: 'Agent Name=agent_id'. Once for each.")
+        list[str] | None, _many("--map", text="What a column is: 'Agent Name=agent_id'. Once for each.")
     ] = None,
-    sets: Annotated[list[str] | None, many("--set", text="What all rows share: account=acme. Once for each.")] = None,
+    sets: Annotated[list[str] | None, _many("--set", text="What all rows share: account=acme. Once for each.")] = None,
     ignored: Annotated[
-        list[str] | None, many("--ignore", text="A column to leave out; '*' is all that are no fields.")
+        list[str] | None, _many("--ignore", text="A column to leave out; '*' is all that are no fields.")
     ] = None,
-    delimiter: Annotated[str | None, many("--delimiter", text="Of CSV, or tab. Else the header row tells.")] = None,
+    delimiter: Annotated[str | None, _many("--delimiter", text="Of CSV, or tab. Else the header row tells.")] = None,
     run_name: Annotated[
         str | None,
-        many("--run", text="What the rows' idempotency keys are made of. Else the file's digest; stdin needs it."),
+        _many("--run", text="What the rows' idempotency keys are made of. Else the file's digest; stdin needs it."),
     ] = None,
     failures: Annotated[
         Path | None,
-        many(
+        _many(
             "--failures",
             text="Where failed rows go, if there are any. Else FILE.failed beside it, a new one each time.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all rows, store nothing.", rich_help_panel=_MANY)
+        bool,
+        typer.Option(
+            "--dry-run", help="Check all rows, store nothing. Failures are kept with --failures.", rich_help_panel=_MANY
+        ),
     ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,

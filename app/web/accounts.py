@@ -18,7 +18,7 @@ from app.web.auth import Admin, Operator, Reader, Wired
 from app.web.models import read_model, takes
 from app.web.problems import documented
 from app.web.replies import JSONReply
-from app.web.shapes import Reason
+from app.web.shapes import NO_NUL, Reason
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
 
@@ -67,7 +67,7 @@ class Why(BaseModel):
     reason: Reason = None
 
 
-Customer = Annotated[str, Path(pattern=r"^[^\x00]+$", description="CloudAgent's user name.")]
+Customer = Annotated[str, Path(pattern=NO_NUL, description="CloudAgent's user name.")]
 
 _BODY_ERRORS = (MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput, NotFound)
 

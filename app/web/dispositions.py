@@ -24,6 +24,7 @@ from app.domain.lifecycle import State
 from app.services.intake import Receipt
 from app.services.keys import Scope
 from app.storage.reports import Filter
+from app.web import examples
 from app.web.auth import Reader, Wired, admit, security, services_of
 from app.web.bodies import parse_body, read_body
 from app.web.problems import documented
@@ -61,7 +62,11 @@ _TAKES: dict[str, Any] = {
     response_model=ReceiptOut,
     openapi_extra=_TAKES,
     responses={
-        200: {"model": ReceiptOut, "description": "It was stored before: a duplicate"},
+        200: {
+            "model": ReceiptOut,
+            "description": "It was stored before: a duplicate",
+            "content": {"application/json": {"example": {**examples.RECEIPT, "duplicate": True}}},
+        },
         **documented(MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput, KeyReused, NotStored),
     },
 )

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from app.web.openapi import document_of, operations
+from app.web.shapes import NO_NUL
 
 router = APIRouter(include_in_schema=False)
 
@@ -77,7 +78,7 @@ def _kind(schema: Mapping[str, Any]) -> Markup:
     if isinstance(schema.get("additionalProperties"), dict):
         return Markup("object of {}").format(_kind(schema["additionalProperties"]))
     words = [str(schema.get("format") or schema.get("type", "anything"))]
-    words += [f"{name} {schema[key]}" for key, name in _BOUNDS.items() if key in schema]
+    words += [f"{name} {schema[key]}" for key, name in _BOUNDS.items() if key in schema and schema[key] != NO_NUL]
     return escape(", ".join(words))
 
 

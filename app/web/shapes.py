@@ -30,12 +30,13 @@ def _instant(value: object) -> datetime | None:
 Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 """A time in a query or in a body: RFC 3339 with an offset."""
 
-Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
-"""A text to look for. PostgreSQL has no NUL, and nothing that is stored is longer."""
+NO_NUL = r"^[^\x00]*$"
+"""PostgreSQL knows no NUL."""
 
-Reason = Annotated[
-    str | None, Field(max_length=500, pattern=r"^[^\x00]*$", description="Why. It is kept in the audit trail.")
-]
+Word = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
+"""A text to look for. Nothing that is stored is longer."""
+
+Reason = Annotated[str | None, Field(max_length=500, pattern=NO_NUL, description="Why. It is kept in the audit trail.")]
 
 
 # Forms send a field that was left empty as an empty text, so an empty text is as good as none.

@@ -84,12 +84,13 @@ async def test_every_202_ends_and_every_arrival_has_its_one_attempt(wrapup: Wrap
             waiting = fields()
 
             async def post() -> None:
-                for one in waiting:
-                    reply = await http.post("/v1/dispositions", json=one)
-                    assert reply.status_code == 202, reply.text
-                    accepted[reply.json()["id"]] = one
+                while batch := list(islice(waiting, 20)):
+                    reply = await http.post("/v1/dispositions/batch", json={"dispositions": batch})
+                    for one, result in zip(batch, reply.json()["results"], strict=True):
+                        assert result["status"] == 202, result
+                        accepted[result["id"]] = one
 
-            await asyncio.gather(*(post() for _ in range(10)))
+            await asyncio.gather(*(post() for _ in range(5)))
             posted = time.monotonic()
 
             async def settled() -> bool:

@@ -20,6 +20,7 @@ from deliveries import (
     ucid,
     until,
 )
+from pydantic import SecretStr
 
 from app.sandbox import Sandbox
 from app.settings import Settings
@@ -250,15 +251,20 @@ async def test_a_database_that_goes_away_during_a_call_costs_no_repeat(
 # What is Wrapup's own fault is recorded, too.
 
 
-async def test_an_api_key_that_can_not_be_decrypted_is_an_attempt_that_was_not_sent(
+async def test_an_api_key_that_can_not_be_decrypted_is_not_sent_and_holds_the_account(
     services: Services, settings: Settings, sandbox: Sandbox
 ) -> None:
-    other_key = {"secret_keys": type(settings.secret_keys)(Fernet.generate_key().decode()), "max_attempts": 1}
-    [shown] = await deliver(services, settings.model_copy(update=other_key), [await post(services)])
+    other_key = settings.model_copy(update={"secret_keys": SecretStr(Fernet.generate_key().decode())})
+    one = await post(services)
+    [shown] = await deliver(services, other_key, [one])
     [attempt] = shown["attempts"]
-    assert (attempt["outcome"], attempt["certainty"]) == ("unreachable", "not_sent")
+    assert (shown["state"], attempt["outcome"], attempt["certainty"]) == ("held", "misconfigured", "not_sent")
     assert "WRAPUP_SECRET_KEYS" in attempt["reply_details"]
+    assert "WRAPUP_SECRET_KEYS" in str((await services.accounts.get(CUSTOMER)).hold_reason)
     assert sandbox.log == []
+    await services.accounts.release(CUSTOMER, actor="test")  # once the worker has the right key
+    [shown] = await deliver(services, settings, [one])
+    assert (shown["state"], shown["attempt_count"]) == ("delivered", 2)
 
 
 async def test_an_error_of_our_own_is_an_attempt_of_unknown_outcome(

@@ -27,7 +27,7 @@ from app.settings import Settings
 from app.wiring import Services, open_services
 
 ATTEMPTS = 3
-DEADLINE = 0.25  # seconds, where CloudAgent is too slow
+DEADLINE = 0.5  # seconds, where CloudAgent is too slow
 CALLBACK = {"callback_time": "2026-12-24 10:30:00"}
 
 Arrange = Callable[[Sandbox, str, str], object]

@@ -45,3 +45,26 @@ async def test_a_revoked_key_opens_nothing(wrapup, services):
     again = await wrapup("keys", "revoke", "crm")
     assert again.status == 1
     assert "wrapup keys list" in again.err
+
+
+async def test_a_rotated_key_has_a_successor_and_works_until_the_grace_is_over(wrapup, services):
+    old = (await wrapup("keys", "create", "crm", "--scope", "read")).out.strip()
+    made = await wrapup("keys", "rotate", "crm", "--grace", "1h")
+    assert made.status == 0
+    new = made.out.removesuffix("\n")
+    assert "for 1h" in made.err
+    assert {(await services.keys.authenticate(key)).actor for key in (old, new)} == {"client:crm"}
+    current, replaced = (await wrapup("keys", "list", "--json")).lines
+    assert (current["prefix"], current["replaced_at"], current["expires_at"]) == (new[:9], None, None)
+    left = datetime.fromisoformat(replaced["expires_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=55) < left < timedelta(hours=1)
+    unknown = await wrapup("keys", "rotate", "nobody")
+    assert (unknown.status, unknown.out) == (1, "")
+
+
+async def test_a_rotation_without_grace_ends_the_old_key(wrapup, services):
+    old = (await wrapup("keys", "create", "crm", "--scope", "read")).out.strip()
+    made = await wrapup("keys", "rotate", "crm", "--grace", "0s", "--json")
+    assert (await services.keys.authenticate(made.json["key"])).scopes == {"read"}
+    with pytest.raises(NotAuthenticated):
+        await services.keys.authenticate(old)
