@@ -119,6 +119,12 @@ class Intake:
     async def _submit(self, arrival: Arrival) -> Receipt:
         try:
             return await self._groups.submit(arrival)
+        except DBAPIError as error:
+            # Poison: our checks let through what the database refuses. That is a fault of ours, and shows in the log.
+            refused = type(error.orig).__name__
+            # No traceback: the database quotes the row, and with it personal data.
+            log.error("the database refused a disposition", account=arrival.new.account, error=refused)  # noqa: TRY400
+            raise _not_stored() from None
         except Overloaded:
             raise NotStored(
                 "More dispositions arrive than the database can store. Send this one again in a moment.",

@@ -12,7 +12,6 @@ import psycopg
 import pytest
 from deliveries import CUSTOMER, UCID, ask, fields, open_account, post, show, ucid, until
 from pydantic import SecretStr
-from sqlalchemy.exc import IntegrityError
 
 from app.domain.errors import InvalidInput, KeyReused, NotStored
 from app.domain.lifecycle import State
@@ -302,7 +301,7 @@ async def test_poison_among_others_fails_alone(services: Services) -> None:
         *(accept(services, ucid(number % 25), disposition=code) for number, code in enumerate(codes)),
         return_exceptions=True,
     )
-    assert [code for code, result in zip(codes, results, strict=True) if isinstance(result, IntegrityError)] == [
+    assert [code for code, result in zip(codes, results, strict=True) if isinstance(result, NotStored)] == [
         "poison",
         "poison",
     ]

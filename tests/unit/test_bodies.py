@@ -325,9 +325,7 @@ def test_every_object_without_a_duplicated_key_is_read(document: dict[str, Any],
     assert parse_json_object(json.dumps(document, ensure_ascii=ascii_only).encode()) == document
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["a", 'b"', "c\\", "d:"]), DOCUMENTS), max_size=4), st.integers(0, 3)
-)
+@given(st.lists(st.tuples(st.sampled_from(["a", 'b"', "c\\", "d:"]), DOCUMENTS), max_size=4), st.integers(0, 3))
 def test_duplicated_keys_are_found_at_any_depth(pairs: list[tuple[str, Any]], depth: int) -> None:
     text = "{" + ",".join(f"{json.dumps(key)}:{json.dumps(value)}" for key, value in pairs) + "}"
     raw = (text if depth == 0 else '{"x":[' * depth + text + "]}" * depth).encode()
@@ -343,9 +341,7 @@ def test_duplicated_keys_are_found_at_any_depth(pairs: list[tuple[str, Any]], de
     st.binary(max_size=60)
     | st.text(st.sampled_from('{}[]":,\\u0e1-+.truefalsn \n'), max_size=40).map(str.encode)
     | DOCUMENTS.map(lambda document: json.dumps(document).encode()[:-1]),
-    st.sampled_from(
-        ["", "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"]
-    )
+    st.sampled_from(["", "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"])
     | st.text(st.characters(max_codepoint=255), max_size=30),
 )
 def test_any_bytes_are_read_or_refused(raw: bytes, content_type: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from conftest import CANARY, Api
+from callers import CANARY, Api
 
 URL = "/v1/accounts"
 

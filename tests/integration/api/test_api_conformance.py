@@ -7,7 +7,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from conftest import Api
+from callers import Api
 
 from app.services.keys import Scope
 

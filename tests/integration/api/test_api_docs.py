@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Api
+from callers import Api
 
 
 async def test_the_page_and_its_style_are_served_and_may_load_nothing_else(api: Api) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import psycopg
-from conftest import SALE, Api
+from callers import SALE, Api
 from prometheus_client.parser import text_string_to_metric_families
 
 

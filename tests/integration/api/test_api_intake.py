@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from conftest import SALE, Api
+from callers import SALE, Api
 
 URL = "/v1/dispositions"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Api
+from callers import Api
 
 from app.domain.errors import NotAuthenticated, StateConflict
 from app.services.keys import Keys

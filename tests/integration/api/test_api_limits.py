@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import httpx
-from conftest import SALE, Api
+from callers import SALE, Api
 
 
 async def test_each_answer_tells_how_the_client_stands(api: Api) -> None:

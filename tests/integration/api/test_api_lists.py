@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from conftest import SALE, Api
+from callers import SALE, Api
 
 URL = "/v1/dispositions"
 

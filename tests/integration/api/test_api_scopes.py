@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import CANARY, SALE, Api
+from callers import CANARY, SALE, Api
 
 from app.services.keys import Scope
 from app.settings import Settings
