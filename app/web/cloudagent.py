@@ -68,7 +68,24 @@ async def dispose_by_query(request: Request, services: Wired) -> Response:
     return JSONReply(await _dispose(sent, request, services))
 
 
-@router.post(PATH, responses=_WORDS, openapi_extra=_PARAMETERS)  # type: ignore[arg-type]
+_FORM_OR_QUERY = _PARAMETERS | {
+    "requestBody": {
+        "required": False,
+        "content": {
+            kind: {
+                "schema": {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name in sorted(dropin.PARAMETERS)},
+                },
+                "example": {"customer": "acme", "action": "set", "ucid": "1234567890123456", "disposition": "Sale"},
+            }
+            for kind in (_FORM, "multipart/form-data")
+        },
+    }
+}
+
+
+@router.post(PATH, responses=_WORDS, openapi_extra=_FORM_OR_QUERY)  # type: ignore[arg-type]
 async def dispose_by_form(request: Request, services: Wired) -> Response:
     """The same with the parameters in a form; those of the form win over those of the query."""
     try:

@@ -8,7 +8,8 @@ import pytest
 from deliveries import API_KEY, open_account
 
 from app.sandbox import Sandbox
-from app.wiring import Services
+from app.settings import Settings
+from app.wiring import Services, open_services
 
 
 @pytest.fixture
@@ -22,3 +23,10 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def account(services: Services, sandbox: Sandbox) -> None:
     """The account of ``deliveries.CUSTOMER``, at the stand-in and here."""
     await open_account(services, sandbox)
+
+
+@pytest.fixture
+async def neighbour(settings: Settings) -> AsyncIterator[Services]:
+    """The services of a second API process, but for the process."""
+    async with open_services(settings, name="neighbour") as opened:
+        yield opened

@@ -14,6 +14,7 @@ from sqlalchemy import Row, text
 from app.sandbox import Sandbox
 from app.secrets import Secret
 from app.services.accounts import AccountSettings
+from app.services.intake import Receipt
 from app.services.keys import OPERATOR, Caller
 from app.settings import Settings
 from app.wiring import Deliverer, Services, open_deliverer
@@ -43,6 +44,12 @@ def fields(ucid: str = UCID, **changes: object) -> dict[str, object]:
     } | changes
 
 
+def url_of(settings: Settings) -> str:
+    """The database's URL, in clear."""
+    assert settings.database_url is not None
+    return settings.database_url.get_secret_value()
+
+
 async def open_account(
     services: Services, sandbox: Sandbox, customer: str = CUSTOMER, *, api_key: str = API_KEY, **settings: Any
 ) -> None:
@@ -52,12 +59,16 @@ async def open_account(
     await services.accounts.set(customer, AccountSettings(**values), actor="test")
 
 
-async def post(
+async def accept(
     services: Services, ucid: str = UCID, *, caller: Caller = OPERATOR, key: str | None = None, **changes: object
-) -> UUID:
+) -> Receipt:
+    """Posts a disposition; gives its receipt."""
+    return await services.intake.accept(fields(ucid, **changes), caller, idempotency_key=key)
+
+
+async def post(services: Services, ucid: str = UCID, **more: Any) -> UUID:
     """Posts a disposition; gives its id."""
-    receipt = await services.intake.accept(fields(ucid, **changes), caller, idempotency_key=key)
-    return receipt.id
+    return (await accept(services, ucid, **more)).id
 
 
 async def ask(services: Services, sql: str, **parameters: object) -> list[Row[Any]]:
@@ -65,6 +76,11 @@ async def ask(services: Services, sql: str, **parameters: object) -> list[Row[An
     async with services.engine.begin() as connection:
         result = await connection.execute(text(sql), parameters)
         return list(result.all()) if result.returns_rows else []
+
+
+async def stored(services: Services) -> dict[UUID, str]:
+    """The states of all dispositions."""
+    return {row.id: row.state for row in await ask(services, "SELECT id, state FROM dispositions ORDER BY seq")}
 
 
 async def show(services: Services, disposition_id: UUID) -> dict[str, Any]:
