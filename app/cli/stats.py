@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any
@@ -35,7 +36,9 @@ def stats(
     if not watch:
         run(_print_json if as_json else _print, data_dir)
         return
-    with suppress(KeyboardInterrupt):  # the way to leave
+    # A shell has what it runs in the background ignore the interrupt. Here it is the only way to leave.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
         run(_watch_json if as_json else _watch, data_dir)
 
 

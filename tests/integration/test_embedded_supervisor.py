@@ -21,7 +21,8 @@ import pytest
 from app.embedded.processes import Child, Command, ProcessFailed
 
 PROLOGUE = """
-import json, os, pathlib, sys, time
+import json, os, pathlib, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup, whose wish would be respected
 from app.embedded.processes import Command
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.supervisor import Supervisor

@@ -66,21 +66,20 @@ async def test_the_time_of_its_last_use_is_kept(api: Api, boss: httpx.AsyncClien
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"scopes": ["everything"]}, {"scopes.0"}),
-        ({"scopes": []}, {"scopes"}),
-        ({"name": "a/b", "expires_at": "tomorrow"}, {"name", "expires_at"}),
-        ({"accounts": ["nobody"], "expires_at": "2020-01-01T00:00:00Z"}, {"accounts", "expires_at"}),
-        ({"name": "boss"}, {"name"}),
-        ({"colour": "red", "expires_at": 5}, {"colour", "expires_at"}),
+        ({"scopes": ["everything"]}, ["scopes.0"]),
+        ({"scopes": []}, ["scopes"]),
+        ({"name": "a/b", "expires_at": "tomorrow"}, ["name", "expires_at"]),
+        ({"accounts": ["nobody"], "expires_at": "2020-01-01T00:00:00Z"}, ["accounts", "expires_at"]),
+        ({"name": "boss"}, ["name"]),
+        ({"colour": "red", "expires_at": 5}, ["colour", "expires_at"]),
     ],
-    ids=str,
 )
 async def test_what_is_wrong_with_a_key_is_named_at_once(
-    api: Api, boss: httpx.AsyncClient, fields: dict[str, Any], named: set[str]
+    api: Api, boss: httpx.AsyncClient, fields: dict[str, Any], named: list[str]
 ) -> None:
     answer = await boss.post(URL, json={"name": "crm", "scopes": ["read"], **fields})
     assert answer.status_code == 422
-    assert {error["field"] for error in answer.json()["errors"]} == named
+    assert {error["field"] for error in answer.json()["errors"]} == set(named)
     assert api.count("keys") == 1
 
 
