@@ -19,6 +19,11 @@ from typing import Any, TypeVar
 
 import httpx
 
+from app.cli.beside import settings_for
+from app.secrets import Secret
+from app.services.accounts import AccountSettings
+from app.services.keys import Scope
+from app.wiring import open_services
 from workers.watchdog import die_with_parent
 
 Result = TypeVar("Result")
@@ -138,9 +143,21 @@ class Up(Running):
         """What it tells the commands beside it."""
         return dict(json.loads((self.data_dir / "servers.json").read_text()))
 
+    async def open_account(self, customer: str, api_key: str, base_url: str) -> str:
+        """Sets up an account, and gives a key of a client of it."""
+        async with open_services(settings_for(self.data_dir), name="test") as services:
+            await services.accounts.set(customer, AccountSettings(Secret(api_key), base_url), actor="test")
+            return await services.keys.create("crm", (Scope.SUBMIT, Scope.READ), [customer], actor="test")
+
     def pid_of(self, child: str) -> int:
         """The process of one of its children; 0 while that is down."""
         return int(self.servers["pids"].get(child, 0))
+
+    def send_signal(self, child: str, number: signal.Signals) -> None:
+        """To one of its children, which has to be there."""
+        pid = self.pid_of(child)
+        assert pid, f"there is no {child}"  # 0 would be this very process and all that it started
+        os.kill(pid, number)
 
 
 class Wrapup:
@@ -170,15 +187,6 @@ class Wrapup:
                 process.kill()
         assert process.returncode is not None
         return Ran(process.returncode, out.decode(), err.decode())
-
-    async def open_account(self, customer: str, api_key: str, base_url: str) -> str:
-        """Sets up an account, and gives a key for all that a client of it may do."""
-        set_up = await self("accounts", "set", customer, f"--base-url={base_url}", "--api-key-stdin", stdin=api_key)
-        assert set_up.status == 0, set_up.err
-        scopes = [f"--scope={scope}" for scope in ("submit", "read", "operate")]
-        made = await self("keys", "create", f"client-of-{customer}", *scopes, f"--account={customer}")
-        assert made.status == 0, made.err
-        return made.out.strip()
 
     def start(self, *words: str, **variables: str) -> Running:
         """Starts a command that goes on."""

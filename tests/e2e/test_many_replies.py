@@ -77,7 +77,7 @@ async def test_every_202_ends_and_every_arrival_has_its_one_attempt(wrapup: Wrap
     )
     url = await up.ready()
     async with Sandbox(api_key="k", customer="acme", latency="1ms-30ms", faults=MIX, seed=7) as cloudagent:
-        key = await wrapup.open_account("acme", "k", cloudagent.url)
+        key = await up.open_account("acme", "k", cloudagent.url)
         began = time.monotonic()
         accepted: dict[str, dict[str, str]] = {}
         async with client(url, key) as http:

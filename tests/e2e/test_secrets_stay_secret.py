@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import signal
 import socket
@@ -101,11 +100,11 @@ async def test_an_api_key_is_found_nowhere(wrapup: Wrapup) -> None:
         await be_a_crm_that_knows_cloudagent_only(heard)
 
         # Dispositions are posted while the worker stands still, so that what the broker carries can be read.
-        os.kill(up.pid_of("worker"), signal.SIGSTOP)
+        up.send_signal("worker", signal.SIGSTOP)
         ids = await post_what_will_fail(heard, cloudagent, customers)
         await until(lambda: QUEUE in dict(queued(up)))
         messages = list(queued(up))
-        os.kill(up.pid_of("worker"), signal.SIGCONT)
+        up.send_signal("worker", signal.SIGCONT)
 
         async def settled() -> bool:
             states = (await heard.http.get("/v1/stats")).json()["states"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import socket
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.installation import CALL, Up, Wrapup, children, client, lives, ucids, until
 
@@ -38,25 +36,28 @@ async def look_up(up: Up, disposition_id: str) -> dict[str, Any]:
         return dict((await http.get(f"/v1/dispositions/{disposition_id}")).json())
 
 
-async def test_it_stops_without_a_trace_and_starts_again_with_all_that_it_had(wrapup: Wrapup) -> None:
+async def test_killed_or_stopped_it_leaves_no_process_behind_and_starts_again_with_all_that_it_had(
+    wrapup: Wrapup,
+) -> None:
     first, second = ucids(2)
-    up = wrapup.up()
+    up = wrapup.up("--worker-processes=3")
     await up.ready()
     before = await look_up(up, await send(up, first))
-    secrets = {name: (up.data_dir / name).read_text() for name in ("secret.key", "sandbox.key", "sandbox.json")}
-
-    assert await up.stop() == 0
-    assert wrapup.processes() == {}
-    assert not (up.data_dir / "servers.json").exists()
+    kept = {name: (up.data_dir / name).read_text() for name in ("secret.key", "sandbox.key", "sandbox.json")}
+    await until(lambda: len(children(up.pid_of("worker"))) == 3)
+    assert len(wrapup.processes()) > 12  # up, sandbox, API, scheduler, worker with three children, Valkey, PostgreSQL
+    up.process.kill()
+    await up.ended()
+    await until(lambda: not wrapup.processes(), 10)
 
     up = wrapup.up()
     await up.ready()
     assert await look_up(up, before["id"]) == before
-    assert {name: (up.data_dir / name).read_text() for name in secrets} == secrets
+    assert {name: (up.data_dir / name).read_text() for name in kept} == kept
     await send(up, second)  # with the apiKey that was encrypted before
-    up.process.send_signal(signal.SIGINT)
-    assert await up.ended() == 0
+    assert await up.stop() == 0
     assert wrapup.processes() == {}
+    assert not (up.data_dir / "servers.json").exists()
 
 
 async def test_whichever_of_its_processes_is_killed_dispositions_go_on_arriving(wrapup: Wrapup) -> None:
@@ -67,7 +68,7 @@ async def test_whichever_of_its_processes_is_killed_dispositions_go_on_arriving(
     for name in ("scheduler", "sandbox", "worker", "api"):
         killed = up.pid_of(name)
         with_it = children(killed)
-        os.kill(killed, signal.SIGKILL)
+        up.send_signal(name, signal.SIGKILL)
         await until(lambda: up.pid_of(name) not in (0, killed))  # noqa: B023  # awaited within the loop
         assert not any(map(lives, with_it)), f"the children of the {name} outlived it"
         if name == "api":
@@ -81,21 +82,10 @@ def listens(up: Up) -> bool:
         return probe.connect_ex((address.host, address.port)) == 0
 
 
-async def test_kill_9_leaves_no_process_behind(wrapup: Wrapup) -> None:
-    up = wrapup.up("--worker-processes=3")
-    await up.ready()
-    await until(lambda: len(children(up.pid_of("worker"))) == 3)
-    assert len(wrapup.processes()) > 12  # up, sandbox, API, scheduler, worker with three children, Valkey, PostgreSQL
-    up.process.kill()
-    await up.ended()
-    await until(lambda: not wrapup.processes(), 10)
-
-
-@pytest.mark.parametrize("words", [("up",), ("up", "--no-sandbox")])
-async def test_a_port_that_is_taken_is_said_in_one_line(wrapup: Wrapup, words: tuple[str, ...]) -> None:
+async def test_a_port_that_is_taken_is_said_in_one_line(wrapup: Wrapup) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ran = await wrapup(*words, f"--port={port}", "--data-dir=data")
+        ran = await wrapup("up", f"--port={port}", "--data-dir=data")
     assert ran.status == 1
     assert ran.out == ""
     assert ran.err.count("\n") == 1

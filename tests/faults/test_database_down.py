@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ async def test_what_was_answered_with_202_is_not_lost_when_the_database_is_kille
     up = wrapup.up("--no-sandbox")
     url = await up.ready()
     async with Sandbox(api_key=API_KEY, customer="acme", latency="5ms-50ms") as cloudagent:
-        key = await wrapup.open_account("acme", API_KEY, cloudagent.url)
+        key = await up.open_account("acme", API_KEY, cloudagent.url)
         replies: list[httpx.Response] = []
         async with client(url, key) as http:
 
@@ -44,7 +43,7 @@ async def test_what_was_answered_with_202_is_not_lost_when_the_database_is_kille
             for _ in range(2):
                 stored = len(_stored(replies))
                 await until(lambda: len(_stored(replies)) > stored + 100)  # noqa: B023  # awaited within the loop
-                os.kill(up.pid_of("postgres"), signal.SIGKILL)
+                up.send_signal("postgres", signal.SIGKILL)
                 await until(lambda: any(reply.status_code == 503 for reply in replies[stored:]))  # noqa: B023
                 live, ready = await asyncio.gather(http.get("/health/live"), http.get("/health/ready"))
                 assert live.status_code == 200
