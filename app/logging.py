@@ -9,7 +9,7 @@ from typing import Literal
 import structlog
 
 # These say at "info" that a wake-up came and went, and which steps of nothing a migration took.
-_TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "alembic.runtime.migration", "httpx")
+_TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "alembic.runtime", "httpx")
 
 
 def configure_logging(level: str, log_format: Literal["auto", "json", "console"]) -> None:

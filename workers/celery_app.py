@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import warnings
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
 
 from app.broker import QUEUE
@@ -14,6 +16,9 @@ from app.secrets import Cipher
 from app.settings import load_settings
 from app.storage.engine import database_url
 from workers.runtime import runtime
+
+# Root in a container is common; and what is warned about, pickle, is not taken here.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 settings = load_settings()
 

@@ -12,13 +12,14 @@ from app.domain.errors import KeyReused
 from app.storage.dispositions import Arrival
 
 # A conflicting key of a transaction under way is waited for. In one order for everybody, and before any call is
-# locked, so that nobody waits in a circle.
+# locked, so that nobody waits in a circle; of two in one group the first to come has it.
 _TAKE = text("""
     INSERT INTO idempotency_keys (client, account_id, key, print, disposition_id)
-    SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:account_ids AS int[]), CAST(:keys AS text[]),
-                         CAST(:prints AS bytea[]), CAST(:ids AS uuid[]))
-         AS mine(client, account_id, key, print, disposition_id)
-    ORDER BY client, account_id, key
+    SELECT client, account_id, key, print, disposition_id
+    FROM unnest(CAST(:clients AS text[]), CAST(:account_ids AS int[]), CAST(:keys AS text[]),
+                CAST(:prints AS bytea[]), CAST(:ids AS uuid[]))
+         WITH ORDINALITY AS mine(client, account_id, key, print, disposition_id, place)
+    ORDER BY client, account_id, key, place
     ON CONFLICT DO NOTHING
 """)
 

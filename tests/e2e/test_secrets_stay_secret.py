@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import signal
@@ -174,15 +175,9 @@ async def ask_for_everything(heard: Heard, **values: list[str]) -> None:
         parameter = "".join(re.findall(r"{(\w+)}", path))
         for value in values[parameter] if parameter else [""]:
             await heard.ask("GET", path.replace(f"{{{parameter}}}", value))
-    for words in (
-        f"show {values['disposition_id'][0]}",
-        "list",
-        "audit export",
-        "stats",
-        "accounts list --json",
-        "doctor",
-    ):
-        await heard.run(*words.split())
+    shown = values["disposition_id"][0]
+    commands = (f"show {shown}", "audit export", "accounts list --json", "doctor")
+    await asyncio.gather(*(heard.run(*words.split()) for words in commands))
 
 
 def free_url() -> str:

@@ -71,15 +71,17 @@ async def test_whichever_of_its_processes_is_killed_dispositions_go_on_arriving(
         up.send_signal(name, signal.SIGKILL)
         await until(lambda: up.pid_of(name) not in (0, killed))  # noqa: B023  # awaited within the loop
         assert not any(map(lives, with_it)), f"the children of the {name} outlived it"
-        if name == "api":
-            await until(lambda: httpx.get(f"{up.url}/health/live").is_success if listens(up) else False)
+        await until(lambda: answers(up))
         await send(up, next(calls))
 
 
-def listens(up: Up) -> bool:
-    address = httpx.URL(up.url)
-    with socket.socket() as probe:
-        return probe.connect_ex((address.host, address.port)) == 0
+async def answers(up: Up) -> bool:
+    """Whether the API is there."""
+    async with api(up) as http:
+        try:
+            return (await http.get("/health/live")).is_success
+        except httpx.TransportError:
+            return False
 
 
 async def test_a_port_that_is_taken_is_said_in_one_line(wrapup: Wrapup) -> None:
