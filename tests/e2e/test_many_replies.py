@@ -137,8 +137,8 @@ def check_attempts(one: dict[str, Any], arrived: Mapping[str, Request]) -> None:
         assert arrival.parameters["disposition"] == one["disposition"]
         assert arrival.parameters.get("comments") == one["comments"]
         _, expected = FAULTS.get(arrival.fault or "", (0, ""))
-        if attempt["outcome"] == "no_reply" and attempt["latency_ms"] >= DEADLINE_SECONDS * 1000:
-            continue  # it hung; or this machine has so much else to do
+        if attempt["outcome"] == "no_reply" and attempt["latency_ms"] >= DEADLINE_SECONDS * 1000 - 50:
+            continue  # it hung; or this machine has so much else to do (a loop's timer may be a little early)
         assert attempt["outcome"] == (expected or ROWS[str(arrival.row)]), (attempt, arrival)
 
 
