@@ -8,9 +8,8 @@ from uuid import UUID
 
 import typer
 
-from app.cli.history import history
+from app.cli.history import print_history
 from app.cli.options import AsJson, DataDir, Reason
-from app.cli.printing import console, print_json
 from app.cli.session import run
 from app.services.keys import OPERATOR
 from app.wiring import Services
@@ -47,8 +46,4 @@ def _act(act: Callable[[Services], Awaitable[None]], disposition_id: UUID, data_
         await act(services)
         return await services.reports.disposition(disposition_id, OPERATOR)
 
-    found = run(work, data_dir)
-    if as_json:
-        print_json(found)
-    else:
-        console().print(history(found))
+    print_history(run(work, data_dir), as_json)

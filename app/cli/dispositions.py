@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from app.cli.history import history
+from app.cli.history import print_history
 from app.cli.options import AsJson, AsJsonLines, DataDir, From, To, moment
 from app.cli.printing import cell, console, note, print_json, table
 from app.cli.session import run
@@ -102,8 +102,4 @@ def show(
     async def work(services: Services) -> dict[str, Any]:
         return await services.reports.disposition(disposition_id, OPERATOR)
 
-    found = run(work, data_dir)
-    if as_json:
-        print_json(found)
-    else:
-        console().print(history(found))
+    print_history(run(work, data_dir), as_json)

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.printing import cell, table
+from app.cli.printing import cell, console, print_json, table
 
 _FIELDS = (
     *("id", "state", "outcome", "cause", "next_attempt_at", "account", "ucid", "did", "agent_id", "disposition"),
@@ -19,9 +19,12 @@ _FIELDS = (
 )
 
 
-def history(found: Mapping[str, Any]) -> RenderableType:
-    """All of it, in the order of reading: how it stands, what was tried, what happened."""
-    return Group(_fields(found), Text(), _attempts(found), Text(), _events(found))
+def print_history(found: Mapping[str, Any], as_json: bool) -> None:
+    """All of it, as JSON or in the order of reading: how it stands, what was tried, what happened."""
+    if as_json:
+        print_json(found)
+    else:
+        console().print(Group(_fields(found), Text(), _attempts(found), Text(), _events(found)))
 
 
 def last_words(found: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from app.services.intake import Receipt
 from app.services.keys import Caller
 from app.web import examples
 from app.web.auth import Submitter, Wired
-from app.web.bodies import parse_json_object, read_body
+from app.web.bodies import body_of, parse_json_object
 from app.web.lines import read_lines
 from app.web.problems import document_of, documented
 from app.web.replies import JSON_OPTIONS, DuplexReply, JSONReply
@@ -78,12 +78,7 @@ async def submit_batch(request: Request, services: Wired, caller: Submitter) -> 
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == NDJSON:
         return DuplexReply(_stream(request, services, caller), media_type=NDJSON)
-    raw = await read_body(
-        request.scope,
-        request.receive,
-        limit=services.settings.max_batch_bytes,
-        timeout_seconds=services.settings.body_timeout.total_seconds(),
-    )
+    raw = await body_of(request, limit=services.settings.max_batch_bytes)
     begun = [await _begin(item, services, caller) for item in _items(parse_json_object(raw))]
     return JSONReply({"results": [_result(index, await answer) for index, answer in enumerate(begun)]})
 

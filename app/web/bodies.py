@@ -13,6 +13,7 @@ from json import JSONDecoder
 from typing import Any
 
 import orjson
+from fastapi import Request
 
 from app.domain.errors import (
     BodyTooLarge,
@@ -23,6 +24,7 @@ from app.domain.errors import (
     UnsupportedBody,
 )
 from app.domain.refusals import kind, shortened
+from app.web.auth import services_of
 from app.web.forms import parse_form
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,6 +38,17 @@ _PASSED_OVER_MOST = 1024 * 1024  # bytes of a body that is too large
 _BOM = b"\xef\xbb\xbf"
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json|text/(?:json|plain)")
 _CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^\s;"]*)""", re.IGNORECASE)
+
+
+async def body_of(request: Request, *, limit: int | None = None) -> bytes:
+    """The whole body of a request, within the settings' time and size, or ``limit`` bytes. Raises as `read_body`."""
+    settings = services_of(request).settings
+    return await read_body(
+        request.scope,
+        request.receive,
+        limit=settings.max_body_bytes if limit is None else limit,
+        timeout_seconds=settings.body_timeout.total_seconds(),
+    )
 
 
 async def read_body(

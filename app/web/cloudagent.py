@@ -24,7 +24,7 @@ from app.domain.errors import (
 )
 from app.secrets import Secret
 from app.web.auth import Wired
-from app.web.bodies import read_body
+from app.web.bodies import body_of
 from app.web.forms import parse_form
 from app.web.replies import JSONReply
 from app.wiring import Services
@@ -89,7 +89,7 @@ _FORM_OR_QUERY = _PARAMETERS | {
 async def dispose_by_form(request: Request, services: Wired) -> Response:
     """The same with the parameters in a form; those of the form win over those of the query."""
     try:
-        sent = _query(request) | await _form(request, services)
+        sent = _query(request) | await _form(request)
     except (BodyError, InvalidInput) as error:
         return JSONReply({"status": "Fail", "details": str(error)})
     return JSONReply(await _dispose(sent, request, services))
@@ -123,14 +123,8 @@ def _query(request: Request) -> dict[str, str]:
     return _known(dict(pairs))
 
 
-async def _form(request: Request, services: Services) -> dict[str, str]:
-    settings = services.settings
-    raw = await read_body(
-        request.scope,
-        request.receive,
-        limit=settings.max_body_bytes,
-        timeout_seconds=settings.body_timeout.total_seconds(),
-    )
+async def _form(request: Request) -> dict[str, str]:
+    raw = await body_of(request)
     if not raw:
         return {}
     fields = parse_form(raw, request.headers.get("content-type", _FORM))

@@ -26,7 +26,7 @@ from app.services.keys import Scope
 from app.storage.reports import Filter
 from app.web import examples
 from app.web.auth import Reader, Wired, admit, security, services_of
-from app.web.bodies import parse_body, read_body
+from app.web.bodies import body_of, parse_body
 from app.web.problems import documented
 from app.web.replies import JSONReply
 from app.web.shapes import DispositionPage, DispositionWhole, Instant, ReceiptOut, Word
@@ -74,7 +74,7 @@ async def submit(request: Request) -> Response:
     """Store a disposition for delivery. 202 means that it is stored; 503 that it may not be: send it again."""
     caller = await admit(request, Scope.SUBMIT)
     services = services_of(request)
-    fields = await _read_fields(request, services)
+    fields = parse_body(await body_of(request), request.headers.get("content-type", ""))
     key = request.headers.get("idempotency-key")
     return _receipt_reply(await services.intake.accept(fields, caller, idempotency_key=key))
 
@@ -121,17 +121,6 @@ async def list_dispositions(  # one parameter for each filter: that is what Open
 async def show_disposition(disposition_id: UUID, services: Wired, caller: Reader) -> Response:
     """One disposition with its attempts and events."""
     return JSONReply(await services.reports.disposition(disposition_id, caller))
-
-
-async def _read_fields(request: Request, services: Wired) -> dict[str, object]:
-    settings = services.settings
-    raw = await read_body(
-        request.scope,
-        request.receive,
-        limit=settings.max_body_bytes,
-        timeout_seconds=settings.body_timeout.total_seconds(),
-    )
-    return parse_body(raw, request.headers.get("content-type", ""))
 
 
 def _check_window(since: datetime | None, until: datetime | None) -> None:

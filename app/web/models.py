@@ -10,8 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.errors import InvalidInput, UnsupportedBody
 from app.domain.refusals import shortened
-from app.web.auth import services_of
-from app.web.bodies import is_json, parse_json_object, read_body
+from app.web.bodies import body_of, is_json, parse_json_object
 from app.web.faults import faults_of
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -30,14 +29,8 @@ async def read_model(request: Request, model: type[Model], *, required: bool = T
 
     Not a parameter of the route: FastAPI reads those before it asks who the caller is, as much as is sent.
     """
-    settings = services_of(request).settings
     content_type = request.headers.get("content-type", "")
-    raw = await read_body(
-        request.scope,
-        request.receive,
-        limit=settings.max_body_bytes,
-        timeout_seconds=settings.body_timeout.total_seconds(),
-    )
+    raw = await body_of(request)
     if not raw and not required:
         raw = b"{}"
     elif not is_json(content_type):
