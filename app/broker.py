@@ -27,6 +27,8 @@ _CLOSING_SECONDS = 1.0
 # Between two messages, in which rings gather. The first one goes out at once; under load a message every so often is
 # enough, and each costs as much of this process as several requests.
 _PAUSE_SECONDS = 0.02
+# The same while the last message still lies there: nobody is waiting for another one.
+_PAUSE_UNTAKEN_SECONDS = 0.1
 
 # Bounded in time, and no repeats: without these a refused broker blocks for seconds and a frozen one for ever.
 TRANSPORT_OPTIONS: dict[str, Any] = {
@@ -71,11 +73,13 @@ class Bell:
             self._wanted.wait()
             self._wanted.clear()
             closing = self._closing  # read before publishing: what was rung for before it still goes out
+            pause = _PAUSE_SECONDS
             try:
                 if connection is None:
                     # Not through the app: it would let Celery's own environment variables name another broker.
                     connection = Connection(self._url, connect_timeout=0.5, transport_options=TRANSPORT_OPTIONS)
-                self._publish(connection)
+                if not self._publish(connection):
+                    pause = _PAUSE_UNTAKEN_SECONDS
                 self._note(reached=True)
             except Exception as error:
                 # Whatever the transport raises: a lost wake-up costs time only, and this thread must live on.
@@ -86,12 +90,14 @@ class Bell:
                 connection = None
             if closing:
                 return
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(pause)
 
-    def _publish(self, connection: Connection) -> None:
+    def _publish(self, connection: Connection) -> bool:
+        """Puts a wake-up into the queue, unless one lies there; True if it did."""
         waiting = connection.default_channel.queue_declare(QUEUE, durable=True, auto_delete=False).message_count
         if waiting == 0:
             self._app.send_task(TASK, queue=QUEUE, connection=connection, retry=False, expires=_EXPIRES_SECONDS)
+        return bool(waiting == 0)
 
     def _note(self, *, reached: bool, error: BaseException | None = None) -> None:
         """Says once that the broker is gone, and once that it is back."""

@@ -26,6 +26,7 @@ from app.services.reports import Reports
 from app.services.upkeep import Upkeep
 from app.settings import Settings
 from app.storage.engine import make_engine
+from app.storage.standing import StandingConnections
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,10 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
     """The services, closed in order at the end: what is in hand is committed first."""
     engine = make_engine(settings.require_database_url(), name=name, pool_size=10)
     bell = Bell(settings.require_broker_url())
+    standing = StandingConnections(settings.require_database_url(), name=name)
     intake = Intake(
         engine,
+        standing,
         Directory(engine),
         bell,
         max_age=settings.max_age,
@@ -97,6 +100,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
     finally:
         await intake.drain()
         await bell.aclose()
+        await standing.aclose()
         await engine.dispose()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,27 +21,23 @@ from app.storage.accounts import Account
 DEFAULT_BASE_URL = "https://in1-ccaas-api.ozonetel.com"
 HELD_BY_OPERATOR = "operator"
 
-_REMEMBERED_SECONDS = 2.0
-
 
 class Directory:
-    """Which accounts there are, remembered for a moment: intake asks for each request."""
+    """Which accounts there are, remembered: intake asks for each request."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._remembered: dict[str, tuple[float, int]] = {}
+        self._remembered: dict[str, int] = {}
 
     async def find(self, customer: str) -> int | None:
-        """The account's id, or None. An account is never deleted, so what is remembered stays right."""
-        now = time.monotonic()
-        remembered = self._remembered.get(customer)
-        if remembered and remembered[0] > now:
-            return remembered[1]
+        """The account's id, or None. No account is ever deleted or renamed, so what is remembered stays right."""
+        if (remembered := self._remembered.get(customer)) is not None:
+            return remembered
         async with self._engine.connect() as connection:
             account = await account_rows.read(connection, customer)
         if account is None:
             return None
-        self._remembered[customer] = now + _REMEMBERED_SECONDS, account.id
+        self._remembered[customer] = account.id
         return account.id
 
 

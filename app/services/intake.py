@@ -25,6 +25,7 @@ from app.services.keys import Caller
 from app.storage.dispositions import Arrival, Stored, read_states, store, store_new
 from app.storage.engine import DATABASE_TROUBLE
 from app.storage.idempotency import take_keys
+from app.storage.standing import StandingConnections
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Intake:
     def __init__(
         self,
         engine: AsyncEngine,
+        standing: StandingConnections,
         directory: Directory,
         bell: Bell,
         *,
@@ -61,7 +63,7 @@ class Intake:
         queue: int,
     ) -> None:
         self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._standing = standing
         self._directory = directory
         self._bell = bell
         self._max_age = max_age
@@ -182,7 +184,7 @@ class Intake:
         if not arrivals:
             return {}
         try:
-            async with self._autocommit.connect() as connection:
+            async with self._standing.connection() as connection:
                 try:
                     return {**await store_new(connection, arrivals)}
                 except DATABASE_TROUBLE as error:

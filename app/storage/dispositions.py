@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.domain.disposition import NewDisposition
 from app.domain.lifecycle import ACCEPT, ACCEPT_STALE, SUPERSEDE, State, shown
 from app.domain.ordering import Admission, Newest, admit, moment
+from app.storage.standing import Connection, rows
 from app.storage.transitions import leaves
 
 
@@ -76,10 +77,10 @@ _TYPED = ", ".join(f"{name} {kind}" for name, kind in _FIELDS.items())
 
 # A call that nobody has seen before needs no decision: its first disposition is its newest. What is left out of the
 # answer was no new call, and is not stored.
-_STORE_NEW = text(f"""
+_STORE_NEW = f"""
     WITH arrival AS MATERIALIZED (
         SELECT {_NAMES}, actor, decode(print, 'hex') AS print, clock.now
-        FROM json_to_recordset(CAST(:rows AS json)) AS row({_TYPED}, actor text, print text),
+        FROM json_to_recordset(CAST(%(rows)s AS json)) AS row({_TYPED}, actor text, print text),
              (SELECT clock_timestamp() AS now) AS clock
     ), call AS (
         INSERT INTO calls (account_id, ucid, last_seq, newest_id, newest_at, newest_accepted_at, newest_print, next_at)
@@ -99,7 +100,7 @@ _STORE_NEW = text(f"""
     )
     SELECT stored.id, accounts.hold_cause IS NOT NULL AS on_hold
     FROM stored JOIN accounts ON accounts.id = stored.account_id
-""")
+""".encode()
 
 # The first arrival of a call writes the row as if the call were new. If it is not, the row comes back as it was,
 # locked; that ``newest_id`` is not ours tells the two apart.
@@ -199,14 +200,14 @@ class _Placed:
     superseded_by: UUID | None
 
 
-async def store_new(connection: AsyncConnection, arrivals: Sequence[Arrival]) -> dict[UUID, Stored]:
+async def store_new(connection: Connection, arrivals: Sequence[Arrival]) -> dict[UUID, Stored]:
     """Stores those arrivals whose calls are new, in one statement; no two of them may be of one call.
 
     Those that are missing from the answer need a decision: ``store``.
     """
-    rows = [_row(arrival, print=arrival.fingerprint.hex()) for arrival in arrivals]
-    found = await connection.execute(_STORE_NEW, {"rows": _json(rows)})
-    return {row.id: Stored(row.id, shown(ACCEPT.enters, on_hold=row.on_hold)) for row in found}
+    new = [_row(arrival, print=arrival.fingerprint.hex()) for arrival in arrivals]
+    found = await rows(connection, _STORE_NEW, {"rows": _json(new)})
+    return {id_: Stored(id_, shown(ACCEPT.enters, on_hold=on_hold)) for id_, on_hold in found}
 
 
 async def store(connection: AsyncConnection, arrivals: Sequence[Arrival], *, window: timedelta) -> list[Stored]:
@@ -251,9 +252,9 @@ async def _lock_calls(
         }
         for seed in first.values()
     ]
-    rows = await connection.execute(_LOCK_CALLS, {"rows": _json(seeds)})
+    found = await connection.execute(_LOCK_CALLS, {"rows": _json(seeds)})
     calls: dict[tuple[int, str], tuple[_Call, datetime]] = {}
-    for row in rows:
+    for row in found:
         seed = first[row.account_id, row.ucid]
         call = _Call(row.id, row.on_hold)
         if row.newest_id != seed.id:
@@ -264,8 +265,8 @@ async def _lock_calls(
 
 async def read_states(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, State]:
     """The states, as they are to be shown, of those of ``ids`` that are stored."""
-    rows = await connection.execute(_STATES, {"ids": list(ids)})
-    return {row.id: shown(State(row.state), on_hold=row.on_hold) for row in rows}
+    found = await connection.execute(_STATES, {"ids": list(ids)})
+    return {row.id: shown(State(row.state), on_hold=row.on_hold) for row in found}
 
 
 def _newest(row: Row[Any]) -> Newest:

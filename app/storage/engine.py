@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -36,9 +38,20 @@ def database_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
+def connect_arguments(url: str, *, name: str) -> dict[str, Any]:
+    """What psycopg is to connect with; ``name`` is the connection's application name."""
+    parsed = database_url(url)
+    _, arguments = parsed.get_dialect()().create_connect_args(parsed)
+    return {**arguments, **_ours(name)}
+
+
+def _ours(name: str) -> dict[str, Any]:
+    options = " ".join(f"-c {key}={value}" for key, value in _SESSION.items())
+    return {"application_name": f"wrapup {name}", "options": options, "connect_timeout": 5}
+
+
 def make_engine(url: str, *, name: str, pool_size: int = 5) -> AsyncEngine:
     """An engine whose connections carry ``name`` as their application name. Opens nothing yet."""
-    options = " ".join(f"-c {key}={value}" for key, value in _SESSION.items())
     return create_async_engine(
         database_url(url),
         pool_size=pool_size,
@@ -46,5 +59,5 @@ def make_engine(url: str, *, name: str, pool_size: int = 5) -> AsyncEngine:
         pool_timeout=5,
         pool_use_lifo=True,
         hide_parameters=True,  # customers' words and numbers are nothing for error texts and debug logs
-        connect_args={"application_name": f"wrapup {name}", "options": options, "connect_timeout": 5},
+        connect_args=_ours(name),
     )

@@ -104,7 +104,7 @@ async def way(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> A
         yield way
 
 
-NEW_CALLS = b"INSERT INTO calls"
+NEW_CALLS = b'"disposition":"B"'  # their rows: the statement itself was prepared before
 KNOWN_CALLS = b"\x0bCOMMIT"  # the statement, and not the end of READ COMMITTED
 
 
