@@ -19,11 +19,13 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED_SECONDS = 2.0
 
-# Wrong keys for one account from one address before it has to wait. In memory, for each process: it only slows a
-# guesser down. For one account, since behind a proxy all callers come from one address.
+# Wrong keys from one address before it has to wait: for one account, and for all of them together. In memory, for each
+# process: it only slows a guesser down. Behind a proxy all callers come from one address, so an account that came with
+# its right key from there goes on when somebody else's guesses have used up what all of them may.
 _WRONG_MOST = 20
+_WRONG_MOST_IN_ALL = 200
 _WRONG_WINDOW_SECONDS = 60.0
-_GUESSERS_MOST = 10_000
+_REMEMBERED_MOST = 10_000  # guessers, and those who were right
 
 
 class Doorkeeper:
@@ -35,7 +37,9 @@ class Doorkeeper:
         self._clock = clock
         self._nobodys = Secret(secrets.token_urlsafe(32))  # what a key for an unknown account is compared with
         self._remembered: dict[str, tuple[float, Secret]] = {}
-        self._wrong: dict[tuple[str, str], tuple[float, int]] = {}  # by address and account: since when, how many
+        # By address and account, and by address and None for all accounts: since when, how many.
+        self._wrong: dict[tuple[str, str | None], tuple[float, int]] = {}
+        self._right: set[tuple[str, str]] = set()
 
     async def authenticate(self, customer: str, api_key: Secret, *, address: str) -> Caller:
         """The account as a caller.
@@ -47,20 +51,32 @@ class Doorkeeper:
         of the two was wrong.
         """
         now = self._clock()
-        guesser = address, customer
+        self._check_guesses((address, customer), _WRONG_MOST, now)
+        if (address, customer) not in self._right:
+            self._check_guesses((address, None), _WRONG_MOST_IN_ALL, now)
+        if await self._key_of(customer, now) == api_key:
+            if len(self._right) >= _REMEMBERED_MOST:
+                self._right.clear()
+            self._right.add((address, customer))
+            return Caller(f"drop-in:{customer}", frozenset({Scope.SUBMIT}), frozenset({customer}))
+        for guesser in ((address, customer), (address, None)):
+            self._note_guess(guesser, now)
+        log.warning("wrong credentials", address=address)
+        raise NotAuthenticated("The apiKey and the customer do not match an account.")
+
+    def _check_guesses(self, guesser: tuple[str, str | None], most: int, now: float) -> None:
+        since, count = self._wrong.get(guesser, (now, 0))
+        if count >= most and now - since < _WRONG_WINDOW_SECONDS:
+            wait = int(since + _WRONG_WINDOW_SECONDS - now) + 1
+            raise RateLimited("Too many wrong keys from this address.", retry_after=wait)
+
+    def _note_guess(self, guesser: tuple[str, str | None], now: float) -> None:
         since, count = self._wrong.get(guesser, (now, 0))
         if now - since >= _WRONG_WINDOW_SECONDS:
             since, count = now, 0
-        if count >= _WRONG_MOST:
-            wait = int(since + _WRONG_WINDOW_SECONDS - now) + 1
-            raise RateLimited("Too many wrong keys for this account from this address.", retry_after=wait)
-        if await self._key_of(customer, now) == api_key:
-            return Caller(f"drop-in:{customer}", frozenset({Scope.SUBMIT}), frozenset({customer}))
-        if len(self._wrong) >= _GUESSERS_MOST and guesser not in self._wrong:
+        if len(self._wrong) >= _REMEMBERED_MOST and guesser not in self._wrong:
             self._wrong.clear()
         self._wrong[guesser] = since, count + 1
-        log.warning("wrong credentials", address=address)
-        raise NotAuthenticated("The apiKey and the customer do not match an account.")
 
     async def _key_of(self, customer: str, now: float) -> Secret:
         remembered = self._remembered.get(customer)

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,30 @@ from app.wiring import open_services
 _seed = 10**14
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where processes listen, each on a port of its own: ``url`` names them all, comma-separated."""
+
+    url: str
+    pids: Sequence[int]
+
+    def memory(self) -> list[float]:
+        """What each holds now, and the most that it ever held: MiB."""
+        kinds = ("VmRSS", "VmHWM")
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self.pids]
+        return [float(re.search(rf"{kind}:\s+(\d+)", text)[1]) / 1024 for kind in kinds for text in texts]  # type: ignore[index]  # the kernel's
+
+
 @contextmanager
-def server(*argv: str, env: dict[str, str], processes: int = 1) -> Iterator[str]:
-    """The URL of a server, listening; with more ``processes`` each has its own port, and all of them are given."""
+def server(*argv: str, env: dict[str, str], processes: int = 1) -> Iterator[Server]:
+    """Processes that listen, until the block ends."""
     with ExitStack() as stack:
-        yield ",".join(stack.enter_context(_process(argv, env)) for _ in range(processes))
+        started = [stack.enter_context(_process(argv, env)) for _ in range(processes)]
+        yield Server(",".join(url for url, _ in started), [pid for _, pid in started])
 
 
 @contextmanager
-def _process(argv: Sequence[str], env: dict[str, str]) -> Iterator[str]:
+def _process(argv: Sequence[str], env: dict[str, str]) -> Iterator[tuple[str, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -62,7 +78,7 @@ def _process(argv: Sequence[str], env: dict[str, str]) -> Iterator[str]:
                 time.sleep(0.05)
         else:
             raise SystemExit(log.read_text())
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.terminate()
         process.wait(20)
@@ -161,24 +177,25 @@ def measure(database_url: str, broker_url: str, options: argparse.Namespace) -> 
     uvicorn = ("-m", "uvicorn", "--no-access-log", "--log-level", "warning")
     wrapup = ("-m", "app.cli", "api")
     with (
-        server(*uvicorn, "tests.benchmarks.rivals:echo", env={}) as echo_url,
-        server(*wrapup, env=env) as wrapup_url,
-        server(*uvicorn, "tests.benchmarks.rivals:usual", env=env) as usual_url,
+        server(*uvicorn, "tests.benchmarks.rivals:echo", env={}) as echo,
+        server(*wrapup, env=env) as one,
+        server(*uvicorn, "tests.benchmarks.rivals:usual", env=env) as usual,
     ):
-        urls = {"echo": echo_url, "wrapup": wrapup_url, "usual": usual_url}
+        urls = {"echo": echo.url, "wrapup": one.url, "usual": usual.url}
         for clients in options.clients:
             compare(urls, key, clients, database_url, options)
-        with server(*wrapup, env=env, processes=2) as two_urls:
+        with server(*wrapup, env=env, processes=2) as two:
             print("\nTwo API processes beside one, 128 clients:\n")
-            pairs = {"one": wrapup_url, "two": two_urls}
-            rates = alternate(pairs, key, 128, options)
+            rates = alternate({"one": one.url, "two": two.url}, key, 128, options)
             print(
                 f"one {spread(rates['one'])}, two {spread(rates['two'])}, two / one {ratio(rates['two'], rates['one'])}"
             )
+            for name, processes in (("echo", echo), ("usual", usual), ("wrapup, one", one), ("wrapup, two", two)):
+                print(f"memory of {name}, MiB now and at most: {', '.join(f'{m:.0f}' for m in processes.memory())}")
         if options.crowded:
-            before = alternate({"echo": echo_url, "wrapup": wrapup_url}, key, 64, options)
+            before = alternate({"echo": echo.url, "wrapup": one.url}, key, 64, options)
             crowd(database_url, options.crowded)
-            after = alternate({"echo": echo_url, "wrapup": wrapup_url}, key, 64, options)
+            after = alternate({"echo": echo.url, "wrapup": one.url}, key, 64, options)
             # Against the echo of the same minute: filling the table takes long enough for the machine to change.
             empty = statistics.median(before["wrapup"]) / statistics.median(before["echo"])
             full = statistics.median(after["wrapup"]) / statistics.median(after["echo"])

@@ -112,6 +112,16 @@ async def test_wrong_keys_for_an_account_from_one_address_are_slowed_down(client
     assert (await client.get(PATH, params=GOOD)).json()["details"] == "Max limit exceeded"
 
 
+async def test_who_guesses_for_many_accounts_is_slowed_down_and_who_has_the_key_goes_on(
+    client: httpx.AsyncClient,
+) -> None:
+    assert (await client.get(PATH, params=GOOD)).json()["status"] == "Success"
+    guesses = [GOOD | {"customer": f"customer-{number}", "apiKey": "guess"} for number in range(201)]
+    answers = [(await client.get(PATH, params=guess)).json()["details"] for guess in guesses]
+    assert answers == ["Authentication fails"] * 200 + ["Max limit exceeded"]
+    assert (await client.get(PATH, params=GOOD)).json()["status"] == "Success"
+
+
 async def test_the_key_is_in_no_log(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # the client of this test, which is not ours
