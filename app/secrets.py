@@ -1,11 +1,15 @@
-"""Secrets at rest: an account's apiKey is encrypted with Fernet keys, a client's key is kept as a digest only."""
+"""Secrets at rest: an account's apiKey is encrypted with Fernet keys; a client's key, a session and a sign-in link are
+kept as digests only, and a password as argon2id makes it."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Sequence
 
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from app.domain.errors import ConfigurationError
@@ -71,6 +75,42 @@ def new_client_key() -> str:
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
+def new_token() -> str:
+    """A new session or sign-in link: 256 random bits, fit for a cookie and for an address."""
+    return secrets.token_urlsafe(32)
+
+
 def digest(key: str) -> bytes:
-    """What is stored of a client's key. It is random and long, so a fast digest is enough, and intake stays fast."""
+    """What is stored of a key or a token. It is random and long, so a fast digest is enough, and intake stays fast."""
     return hashlib.sha256(key.encode("utf-8", "replace")).digest()
+
+
+def form_token(session: str) -> str:
+    """What the forms of a session's pages carry, so that no other site's page can send one (CSRF).
+
+    Made from the session's token, so it is as secret, ends with it and needs no row; and the token can't be had back
+    from it.
+    """
+    return hmac.digest(session.encode(), b"wrapup form", "sha256").hex()
+
+
+# RFC 9106's second choice, the library's default: 64 MiB and about 50 ms.
+_PASSWORDS = PasswordHasher()
+
+
+def hash_password(password: Secret) -> str:
+    """What is stored of a password. Takes 50 ms of a processor: never on the event loop."""
+    return _PASSWORDS.hash(password.reveal())
+
+
+def password_fits(stored: str, password: Secret) -> bool:
+    """True if that is the password. Takes 50 ms of a processor: never on the event loop."""
+    try:
+        return _PASSWORDS.verify(stored, password.reveal())
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def is_outdated(stored: str) -> bool:
+    """True if a new hash of the same password would be a stronger one: the library's defaults have risen since."""
+    return _PASSWORDS.check_needs_rehash(stored)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.errors import ConfigurationError
 from app.domain.retry import RetryPolicy
+
+Network = IPv4Network | IPv6Network
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
@@ -41,6 +45,21 @@ def _parse_durations(text: object) -> list[timedelta]:
     return [_positive(parse_duration(part)) for part in parts]
 
 
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone: write it like Asia/Kolkata or Europe/Berlin") from None
+    return name
+
+
+def _parse_networks(text: object) -> list[Network]:
+    parts = text.split(",") if isinstance(text, str) else text
+    if not isinstance(parts, list | tuple):
+        parts = [text]
+    return [ip_network(str(part).strip()) for part in parts if str(part).strip()]
+
+
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than nothing")
@@ -48,6 +67,8 @@ def _positive(value: timedelta) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
+TimeZone = Annotated[str, AfterValidator(_zone)]
+Networks = Annotated[list[Network], NoDecode, BeforeValidator(_parse_networks)]
 Durations = Annotated[list[timedelta], NoDecode, BeforeValidator(_parse_durations)]
 
 
@@ -86,12 +107,24 @@ class Settings(BaseSettings):
     intake_queue: int = Field(default=10_000, ge=1)
     client_rate: int = Field(default=10_000, ge=0)  # requests a second, of one client to one process; 0: no limit
 
+    # The pages.
+    session_lifetime: Duration = timedelta(hours=12)
+    time_zone: TimeZone = "Asia/Kolkata"
+    sign_in_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
+    trusted_proxies: Networks = []
+
     # Keeping.
     retention: Duration = timedelta(days=400)
 
     # Saying.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
+
+    @model_validator(mode="after")
+    def _header_needs_a_proxy(self) -> Settings:
+        if self.sign_in_header and not self.trusted_proxies:
+            raise ValueError("SIGN_IN_HEADER is set, and TRUSTED_PROXIES is not: anybody could send that header")
+        return self
 
     @property
     def lease(self) -> timedelta:
@@ -131,10 +164,14 @@ def _required(value: SecretStr | None, name: str) -> str:
     return value.get_secret_value().strip()
 
 
+def _variable(place: tuple[int | str, ...]) -> str:
+    return f"WRAPUP_{str(place[0]).upper()}" if place else "the WRAPUP_ variables"
+
+
 def load_settings(**overrides: object) -> Settings:
     """The settings from the environment; raises ``ConfigurationError`` that names every wrong variable at once."""
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # names are checked by pydantic
     except ValidationError as error:
-        faults = (f"WRAPUP_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
+        faults = (f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors())
         raise ConfigurationError("; ".join(faults)) from None

@@ -23,7 +23,9 @@ from app.services.health import Health
 from app.services.intake import Intake
 from app.services.keys import Keys
 from app.services.reports import Reports
+from app.services.sessions import Sessions
 from app.services.upkeep import Upkeep
+from app.services.users import Users
 from app.settings import Settings
 from app.storage.engine import make_engine
 from app.storage.standing import StandingConnections
@@ -41,6 +43,8 @@ class Services:
     actions: Actions
     doorkeeper: Doorkeeper
     keys: Keys
+    users: Users
+    sessions: Sessions
     reports: Reports
     health: Health
 
@@ -94,6 +98,8 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             actions=Actions(engine, bell),
             doorkeeper=Doorkeeper(engine, cipher),
             keys=Keys(engine),
+            users=Users(engine),
+            sessions=Sessions(engine, lifetime=settings.session_lifetime),
             reports=Reports(engine),
             health=Health(engine),
         )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from getpass import getpass
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.options import AsJson, AsJsonLines, DataDir, Reason
 from app.cli.printing import cell, console, note, print_json, table
+from app.cli.secrets import read_secret
 from app.cli.session import run
-from app.domain.errors import Fault, InvalidInput
-from app.secrets import Secret
 from app.services.accounts import AccountSettings
 from app.services.keys import OPERATOR
 from app.storage.accounts import Account
@@ -49,7 +46,7 @@ def set_account(
     if not api_key_stdin and all(one is None for one in (base_url, path, api, rate_per_second, max_in_flight)):
         raise typer.BadParameter("nothing to set: give --api-key-stdin or another option")
     settings = AccountSettings(
-        api_key=_read_api_key(customer) if api_key_stdin else None,
+        api_key=read_secret("api_key", f"apiKey of {customer}") if api_key_stdin else None,
         base_url=base_url,
         path=path,
         api=api,
@@ -106,16 +103,6 @@ def release(customer: Customer, reason: Reason = None, data_dir: DataDir = None,
         return await services.accounts.release(customer, actor=OPERATOR.actor, reason=reason)
 
     _print(run(work, data_dir), as_json)
-
-
-def _read_api_key(customer: str) -> Secret:
-    """The first line of stdin. Never an argument: those are visible to everybody on the machine."""
-    if sys.stdin.isatty():
-        return Secret(getpass(f"apiKey of {customer}: ").strip())
-    try:
-        return Secret(sys.stdin.buffer.readline().decode("utf-8-sig").strip())
-    except UnicodeDecodeError:
-        raise InvalidInput([Fault("api_key", "what came on stdin is not UTF-8 text.")]) from None
 
 
 def _shown(account: Account) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _COMMANDS = {
     "audit": "audit:audit",
     "accounts": "accounts:accounts",
     "keys": "keys:keys",
+    "users": "users:users",
     "doctor": "doctor:doctor",
     "migrate": "migrate:migrate",
     "api": "api:api",

@@ -197,6 +197,42 @@ keys = Table(
     Index("keys_current", "name", unique=True, postgresql_where=text("replaced_at IS NULL")),
 )
 
+users = Table(
+    "users",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text),  # argon2id. None: signs in by a link or through a proxy only
+    _created(),
+    Column("disabled_at", TIME),
+    Column("signed_in_at", TIME),
+    CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="users_role"),
+)
+
+# Who is signed in on the pages. The browser holds the token, we its digest: a session ends when its row goes.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("address", Text, nullable=False),
+    _created(),
+    Column("expires_at", TIME, nullable=False),
+    Index("sessions_of_user", "user_id"),
+)
+
+# Signs one user in, once: its row goes when it is used.
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    _created(),
+    Column("expires_at", TIME, nullable=False),
+    Index("sign_in_links_of_user", "user_id"),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

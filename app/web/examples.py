@@ -190,6 +190,23 @@ KEY_ONCE: dict[str, Any] = {**KEY, "last_used_at": None, "key": "wk_5nFq2c" + "â
 
 ROTATION: dict[str, Any] = {"grace_seconds": 86400, "reason": "yearly"}
 
+USER_IN: dict[str, Any] = {"name": "asha", "role": "operator"}
+
+USER_CHANGE: dict[str, Any] = {"disabled": True, "reason": "left the company"}
+
+USER: dict[str, Any] = {
+    "name": "asha",
+    "role": "operator",
+    "has_password": False,
+    "created_at": "2026-11-25T10:00:00Z",
+    "disabled_at": None,
+    "signed_in_at": None,
+}
+
+USER_ONCE: dict[str, Any] = {**USER, "sign_in_link": "/sign-in/link?token=" + "â€¦" * 3}
+
+LINK_IN: dict[str, Any] = {"lifetime_seconds": 3600}
+
 LIVE: dict[str, Any] = {"status": "live"}
 
 READY: dict[str, Any] = {
@@ -223,6 +240,11 @@ BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "KeyOut": KEY,
     "KeyOnce": KEY_ONCE,
     "Rotation": ROTATION,
+    "UserIn": USER_IN,
+    "UserChange": USER_CHANGE,
+    "UserOut": USER,
+    "UserOnce": USER_ONCE,
+    "LinkIn": LINK_IN,
     "Live": LIVE,
     "Ready": READY,
 }

@@ -11,7 +11,20 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from app.settings import Settings
-from app.web import accounts, actions, batch, cloudagent, dispositions, docs, health, keys, openapi, problems, stats
+from app.web import (
+    accounts,
+    actions,
+    batch,
+    cloudagent,
+    dispositions,
+    docs,
+    health,
+    keys,
+    openapi,
+    problems,
+    stats,
+    users,
+)
 from app.web.limits import ClientLimits, RateLimitHeaders
 from app.web.replies import JSONReply
 from app.web.shortcut import Shortcut
@@ -62,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     api.add_middleware(Shortcut, routes={("POST", "/v1/dispositions"): dispositions.submit})
     api.add_middleware(RateLimitHeaders)
     problems.install(api)
-    for noun in (dispositions, batch, actions, stats, accounts, keys, cloudagent, health, docs):
+    for noun in (dispositions, batch, actions, stats, accounts, keys, users, cloudagent, health, docs):
         api.include_router(noun.router)
     api.openapi = lambda: openapi.document_of(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return api

@@ -13,15 +13,17 @@ from app.web import examples, problems
 from app.web.accounts import AccountIn, Why
 from app.web.keys import KeyIn, Rotation
 from app.web.shapes import BatchIn, BatchItemIn, DispositionIn
+from app.web.users import LinkIn, UserChange, UserIn
 
 # Bodies that our own code reads. FastAPI knows their names only.
-_READ_BY_US = (DispositionIn, BatchItemIn, BatchIn, AccountIn, Why, KeyIn, Rotation)
+_READ_BY_US = (DispositionIn, BatchItemIn, BatchIn, AccountIn, Why, KeyIn, Rotation, UserIn, UserChange, LinkIn)
 
 _TAGS = {
     "dispositions": "Take them in, look them up.",
     "stats": "How many, how old, how fast.",
     "accounts": "CloudAgent's customers: their credentials, limits and holds.",
     "keys": "Who may use this API.",
+    "users": "Who may use the pages.",
     "drop-in for CloudAgent": "For a CRM that calls CloudAgent today: it changes the domain name and nothing else.",
     "health": "For probes and for Prometheus. No key is needed.",
 }
@@ -54,6 +56,8 @@ _LINKS = (
     ("create_key", ("201",), "show_key", {"name": "$response.body#/name"}),
     ("create_key", ("201",), "rotate_key", {"name": "$response.body#/name"}),
     ("create_key", ("201",), "revoke_key", {"name": "$response.body#/name"}),
+    ("create_user", ("201",), "show_user", {"name": "$response.body#/name"}),
+    ("create_user", ("201",), "change_user", {"name": "$response.body#/name"}),
 )
 
 

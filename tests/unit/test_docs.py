@@ -48,10 +48,14 @@ def test_every_setting_is_documented_with_its_default() -> None:
         value = getattr(defaults, variable.removeprefix("WRAPUP_").lower())
         if isinstance(value, timedelta):
             assert parse_duration(shown) == value, variable
+        elif value == []:
+            assert shown == "", variable
         elif isinstance(value, list):
             assert [parse_duration(part) for part in shown.split(",")] == value, variable
+        elif isinstance(value, bool):
+            assert shown == str(value).lower(), variable
         else:
-            assert shown == ("" if value is None else str(value).lower()), variable
+            assert shown == ("" if value is None else str(value)), variable
 
 
 def test_every_variable_that_the_readme_names_is_a_setting() -> None:

@@ -33,6 +33,11 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
     ("GET", "/v1/keys/{name}"): (Scope.ADMIN, {}),
     ("POST", "/v1/keys/{name}/rotate"): (Scope.ADMIN, {}),
     ("DELETE", "/v1/keys/{name}"): (Scope.ADMIN, {}),
+    ("GET", "/v1/users"): (Scope.ADMIN, {}),
+    ("POST", "/v1/users"): (Scope.ADMIN, {"json": {"name": "new", "role": "viewer"}}),
+    ("GET", "/v1/users/{name}"): (Scope.ADMIN, {}),
+    ("PATCH", "/v1/users/{name}"): (Scope.ADMIN, {"json": {"role": "operator"}}),
+    ("POST", "/v1/users/{name}/link"): (Scope.ADMIN, {}),
     # Its credentials are CloudAgent's own; test_drop_in.py has them.
     ("GET", "/CAServices/Disposition/DispositionAPIV3.php"): (None, {}),
     ("POST", "/CAServices/Disposition/DispositionAPIV3.php"): (None, {}),
@@ -46,7 +51,11 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
 }
 
 # Of these, each names an account (or what belongs to one) in its address.
-OWNED = [(method, path) for (method, path), (scope, _) in ROUTES.items() if scope and "{" in path]
+OWNED = [
+    (method, path)
+    for (method, path), (scope, _) in ROUTES.items()
+    if scope and "{" in path and not path.startswith("/v1/users")
+]
 
 
 def routes(parent: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -92,6 +101,7 @@ async def targets(api: Api, crm: httpx.AsyncClient) -> dict[str, Target]:
     for number, customer in enumerate(("acme", "globex")):
         posted = await crm.post("/v1/dispositions", json={**SALE, "account": customer, "ucid": str(number)})
         await api.key("read", accounts=[customer], name=f"{customer}-key")
+        await api.services.users.create(f"{customer}-key", "viewer")
         made[customer] = Target(customer, posted.json()["id"])
     return made
 
@@ -149,6 +159,17 @@ async def test_what_belongs_to_an_account_is_not_there_for_a_key_bound_to_anothe
     for method, path in OWNED:
         answer = await targets["acme"].call(bound, method, path)
         assert answer.is_success or answer.status_code == 409, (method, path, answer.text)
+
+
+async def test_a_key_that_is_bound_to_accounts_manages_no_users(api: Api, targets: dict[str, Target]) -> None:
+    bound = await api.client(*Scope, accounts=["acme"])
+    before = api.sql("SELECT * FROM users ORDER BY id")
+    for method, path in ROUTES:
+        if path.startswith("/v1/users"):
+            answer = await targets["acme"].call(bound, method, path)
+            assert answer.status_code == 403, (method, path)
+            assert "bound to accounts" in answer.json()["detail"]
+    assert api.sql("SELECT * FROM users ORDER BY id") == before
 
 
 @pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
