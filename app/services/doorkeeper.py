@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.errors import NotAuthenticated, NotStored, RateLimited
 from app.secrets import Cipher, Secret
 from app.services.keys import Caller, Scope
+from app.services.throttle import Throttle
 from app.storage import accounts
 from app.storage.engine import DATABASE_TROUBLE
 
@@ -19,13 +20,13 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED_SECONDS = 2.0
 
-# Wrong keys from one address before it has to wait: for one account, and for all of them together. In memory, for each
-# process: it only slows a guesser down. Behind a proxy all callers come from one address, so an account that came with
-# its right key from there goes on when somebody else's guesses have used up what all of them may.
+# Wrong keys from one address before it has to wait: for one account, and for all of them together. Behind a proxy all
+# callers come from one address, so an account that came with its right key from there goes on when somebody else's
+# guesses have used up what all of them may.
 _WRONG_MOST = 20
 _WRONG_MOST_IN_ALL = 200
 _WRONG_WINDOW_SECONDS = 60.0
-_REMEMBERED_MOST = 10_000  # guessers, and those who were right
+_REMEMBERED_MOST = 10_000  # of those who were right
 
 
 class Doorkeeper:
@@ -37,8 +38,8 @@ class Doorkeeper:
         self._clock = clock
         self._nobodys = Secret(secrets.token_urlsafe(32))  # what a key for an unknown account is compared with
         self._remembered: dict[str, tuple[float, Secret]] = {}
-        # By address and account, and by address and None for all accounts: since when, how many.
-        self._wrong: dict[tuple[str, str | None], tuple[float, int]] = {}
+        self._wrong = Throttle(_WRONG_MOST, _WRONG_WINDOW_SECONDS, clock)  # by address and account
+        self._wrong_in_all = Throttle(_WRONG_MOST_IN_ALL, _WRONG_WINDOW_SECONDS, clock)  # by address
         self._right: set[tuple[str, str]] = set()
 
     async def authenticate(self, customer: str, api_key: Secret, *, address: str) -> Caller:
@@ -50,33 +51,20 @@ class Doorkeeper:
         Compares in constant time, also where there is no such account: neither the answer nor its time tells which
         of the two was wrong.
         """
-        now = self._clock()
-        self._check_guesses((address, customer), _WRONG_MOST, now)
+        wait = self._wrong.wait((address, customer))
         if (address, customer) not in self._right:
-            self._check_guesses((address, None), _WRONG_MOST_IN_ALL, now)
-        if await self._key_of(customer, now) == api_key:
+            wait = max(wait, self._wrong_in_all.wait(address))
+        if wait:
+            raise RateLimited("Too many wrong keys from this address.", retry_after=wait)
+        if await self._key_of(customer, self._clock()) == api_key:
             if len(self._right) >= _REMEMBERED_MOST:
                 self._right.clear()
             self._right.add((address, customer))
             return Caller(f"drop-in:{customer}", frozenset({Scope.SUBMIT}), frozenset({customer}))
-        for guesser in ((address, customer), (address, None)):
-            self._note_guess(guesser, now)
+        self._wrong.count((address, customer))
+        self._wrong_in_all.count(address)
         log.warning("wrong credentials", address=address)
         raise NotAuthenticated("The apiKey and the customer do not match an account.")
-
-    def _check_guesses(self, guesser: tuple[str, str | None], most: int, now: float) -> None:
-        since, count = self._wrong.get(guesser, (now, 0))
-        if count >= most and now - since < _WRONG_WINDOW_SECONDS:
-            wait = int(since + _WRONG_WINDOW_SECONDS - now) + 1
-            raise RateLimited("Too many wrong keys from this address.", retry_after=wait)
-
-    def _note_guess(self, guesser: tuple[str, str | None], now: float) -> None:
-        since, count = self._wrong.get(guesser, (now, 0))
-        if now - since >= _WRONG_WINDOW_SECONDS:
-            since, count = now, 0
-        if len(self._wrong) >= _REMEMBERED_MOST and guesser not in self._wrong:
-            self._wrong.clear()
-        self._wrong[guesser] = since, count + 1
 
     async def _key_of(self, customer: str, now: float) -> Secret:
         remembered = self._remembered.get(customer)
