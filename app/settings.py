@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -12,30 +11,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.domain.durations import parse_duration
 from app.domain.errors import ConfigurationError
 from app.domain.retry import RetryPolicy
 
 Network = IPv4Network | IPv6Network
-
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
-_LONGEST = timedelta(days=10_000)  # what the tables and the calendar can hold, with room
-
-
-def parse_duration(text: object) -> timedelta:
-    """``250ms``, ``10s``, ``5m``, ``72h``, ``400d`` as a duration; raises ``ValueError`` with what is taken."""
-    if isinstance(text, timedelta):
-        return text
-    match = _DURATION.fullmatch(str(text).strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not a duration: write it like 250ms, 10s, 5m, 72h or 400d")
-    try:
-        duration = timedelta(**{_UNITS[match[2]]: float(match[1])})
-    except OverflowError:
-        duration = timedelta.max
-    if duration > _LONGEST:
-        raise ValueError(f"{text!r} is too long: at most {_LONGEST.days}d are taken")
-    return duration
 
 
 def _parse_durations(text: object) -> list[timedelta]:

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from app.cli.options import DataDir, From, To, moment
+from app.cli.filters import From, To, filter_of
+from app.cli.options import DataDir
 from app.cli.printing import print_json
 from app.cli.session import run
-from app.storage.reports import Filter
 from app.wiring import Services
 
 audit = typer.Typer(help="The audit trail: export.", no_args_is_help=True)
@@ -25,7 +25,7 @@ def _group() -> None:
 @audit.command()
 def export(since: From = None, until: To = None, data_dir: DataDir = None) -> None:
     """Write every disposition with its attempts and events, the oldest first, as one line of JSON each."""
-    wanted = Filter(since=moment("--from", since), until=moment("--to", until))
+    wanted = filter_of({"from": since, "to": until})
 
     async def work(services: Services) -> None:
         with _progress() as progress:

@@ -9,29 +9,39 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
+from app.cli.filters import (
+    AccountNames,
+    AgentIds,
+    Causes,
+    Codes,
+    Dids,
+    From,
+    References,
+    States,
+    To,
+    Ucids,
+    filter_of,
+)
 from app.cli.history import print_history
-from app.cli.options import AsJson, AsJsonLines, DataDir, From, To, moment
+from app.cli.options import AsJson, AsJsonLines, DataDir
 from app.cli.printing import cell, console, note, print_json, table
 from app.cli.session import run
-from app.domain.lifecycle import State
+from app.domain.filters import Filter
 from app.services.keys import OPERATOR
-from app.storage.reports import Filter
 from app.wiring import Services
 
 _PAGE = 500
 
-Texts = list[str] | None
-
 
 def list_dispositions(
-    state: Annotated[list[State] | None, typer.Option(help="May be repeated, like all of these.")] = None,
-    cause: Annotated[Texts, typer.Option(help="Why it failed: invalid_agent, expired, …")] = None,
-    account: Annotated[Texts, typer.Option()] = None,
-    ucid: Annotated[Texts, typer.Option()] = None,
-    agent_id: Annotated[Texts, typer.Option()] = None,
-    did: Annotated[Texts, typer.Option()] = None,
-    disposition: Annotated[Texts, typer.Option(help="The outcome code.")] = None,
-    reference: Annotated[Texts, typer.Option(help="The CRM's own id.")] = None,
+    state: States = None,
+    cause: Causes = None,
+    account: AccountNames = None,
+    ucid: Ucids = None,
+    agent_id: AgentIds = None,
+    did: Dids = None,
+    disposition: Codes = None,
+    reference: References = None,
     since: From = None,
     until: To = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
@@ -39,17 +49,19 @@ def list_dispositions(
     as_json: AsJsonLines = False,
 ) -> None:
     """List dispositions, the newest first."""
-    wanted = Filter(
-        states=state or (),
-        causes=cause or (),
-        accounts=account or (),
-        ucids=ucid or (),
-        agent_ids=agent_id or (),
-        dids=did or (),
-        dispositions=disposition or (),
-        references=reference or (),
-        since=moment("--from", since),
-        until=moment("--to", until),
+    wanted = filter_of(
+        {
+            "state": state,
+            "cause": cause,
+            "account": account,
+            "ucid": ucid,
+            "agent_id": agent_id,
+            "did": did,
+            "disposition": disposition,
+            "reference": reference,
+            "from": since,
+            "to": until,
+        }
     )
 
     async def print_lines(services: Services) -> None:

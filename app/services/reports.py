@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.callback_time import CallbackFormat, format_callback_time
 from app.domain.errors import NotFound
+from app.domain.filters import Filter
 from app.domain.lifecycle import State, shown
 from app.services.keys import Caller
 from app.storage import reports
-from app.storage.reports import Filter, History
+from app.storage.reports import History
 
 RATE_MINUTES = 5
 

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, text
+from sqlalchemy import Row, Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.lifecycle import WAITING, State
-from app.storage.tables import accounts, attempts, calls, dispositions, events
-
-_ON_HOLD = accounts.c.hold_cause.is_not(None)
-_WAITING = dispositions.c.state.in_([state.value for state in WAITING])
+from app.domain.filters import Filter
+from app.storage.filters import ON_HOLD, narrowed
+from app.storage.tables import accounts, attempts, dispositions, events
 
 # A disposition with the account's name, and whether it is on hold, in place of our numbers.
-_DISPOSITIONS = select(dispositions, accounts.c.customer.label("account"), _ON_HOLD.label("on_hold")).join_from(
+_DISPOSITIONS = select(dispositions, accounts.c.customer.label("account"), ON_HOLD.label("on_hold")).join_from(
     dispositions, accounts, dispositions.c.account_id == accounts.c.id
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which dispositions. Several values of one field are alternatives, several fields all apply; empty: any."""
-
-    states: Sequence[State] = ()
-    causes: Sequence[str] = ()
-    accounts: Sequence[str] = ()
-    ucids: Sequence[str] = ()
-    agent_ids: Sequence[str] = ()
-    dids: Sequence[str] = ()
-    dispositions: Sequence[str] = ()
-    sources: Sequence[str] = ()
-    references: Sequence[str] = ()
-    since: datetime | None = None
-    until: datetime | None = None
-    only_accounts: frozenset[str] = field(default_factory=frozenset)  # of a bound key
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,43 +30,9 @@ class History:
     events: Sequence[Row[Any]]
 
 
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.states:
-        conditions.append(or_(*(_in_state(state) for state in wanted.states)))
-    columns: Mapping[ColumnElement[Any], Sequence[str]] = {
-        dispositions.c.cause: wanted.causes,
-        accounts.c.customer: wanted.accounts,
-        dispositions.c.agent_id: wanted.agent_ids,
-        dispositions.c.did: wanted.dids,
-        dispositions.c.disposition: wanted.dispositions,
-        dispositions.c.source: wanted.sources,
-        dispositions.c.reference: wanted.references,
-    }
-    conditions += [column.in_(values) for column, values in columns.items() if values]
-    if wanted.ucids:
-        conditions.append(dispositions.c.call_id.in_(select(calls.c.id).where(calls.c.ucid.in_(wanted.ucids))))
-    if wanted.since:
-        conditions.append(dispositions.c.created_at >= wanted.since)
-    if wanted.until:
-        conditions.append(dispositions.c.created_at < wanted.until)
-    if wanted.only_accounts:
-        conditions.append(accounts.c.customer.in_(wanted.only_accounts))
-    return conditions
-
-
-def _in_state(state: State) -> ColumnElement[bool]:
-    """The state as people see it: waiting and on hold is held."""
-    if state is State.HELD:
-        return and_(_WAITING, _ON_HOLD)
-    if state in WAITING:
-        return and_(dispositions.c.state == state.value, ~_ON_HOLD)
-    return dispositions.c.state == state.value
-
-
 async def page(connection: AsyncConnection, wanted: Filter, *, after: UUID | None, limit: int) -> Sequence[Row[Any]]:
     """Up to ``limit`` dispositions, newest first, those before ``after`` only (ids are in the order of arrival)."""
-    query = _DISPOSITIONS.where(*_conditions(wanted)).order_by(dispositions.c.id.desc()).limit(limit)
+    query = narrowed(_DISPOSITIONS, wanted).order_by(dispositions.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(dispositions.c.id < after)
     return (await connection.execute(query)).all()
@@ -102,7 +48,7 @@ async def export(connection: AsyncConnection, wanted: Filter, *, chunk: int = 50
     """Every disposition that the filter takes, oldest first, each with its history; ``chunk`` at a time."""
     after: UUID | None = None
     while True:
-        query = _DISPOSITIONS.where(*_conditions(wanted)).order_by(dispositions.c.id).limit(chunk)
+        query = narrowed(_DISPOSITIONS, wanted).order_by(dispositions.c.id).limit(chunk)
         if after is not None:
             query = query.where(dispositions.c.id > after)
         found = await _histories(connection, query)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.domain.errors import (
     BodyTooLarge,
-    Fault,
     InvalidInput,
     KeyReused,
     MalformedBody,
@@ -20,16 +18,14 @@ from app.domain.errors import (
     SlowBody,
     UnsupportedBody,
 )
-from app.domain.lifecycle import State
 from app.services.intake import Receipt
 from app.services.keys import Scope
-from app.storage.reports import Filter
-from app.web import examples
+from app.web import examples, filters
 from app.web.auth import Reader, Wired, admit, security, services_of
 from app.web.bodies import body_of, parse_body
 from app.web.problems import documented
 from app.web.replies import JSONReply
-from app.web.shapes import DispositionPage, DispositionWhole, Instant, ReceiptOut, Word
+from app.web.shapes import DispositionPage, DispositionWhole, ReceiptOut
 
 router = APIRouter(prefix="/v1/dispositions", tags=["dispositions"])
 
@@ -79,41 +75,27 @@ async def submit(request: Request) -> Response:
     return _receipt_reply(await services.intake.accept(fields, caller, idempotency_key=key))
 
 
-@router.get("", response_model=DispositionPage, responses=documented(InvalidInput))
-async def list_dispositions(  # one parameter for each filter: that is what OpenAPI shows
-    services: Wired,
-    caller: Reader,
-    state: Annotated[list[State], Query()] = [],  # noqa: B006  # FastAPI copies it
-    cause: Annotated[list[Word], Query()] = [],  # noqa: B006
-    account: Annotated[list[Word], Query()] = [],  # noqa: B006
-    ucid: Annotated[list[Word], Query()] = [],  # noqa: B006
-    agent_id: Annotated[list[Word], Query()] = [],  # noqa: B006
-    did: Annotated[list[Word], Query()] = [],  # noqa: B006
-    disposition: Annotated[list[Word], Query()] = [],  # noqa: B006
-    source: Annotated[list[Word], Query()] = [],  # noqa: B006
-    reference: Annotated[list[Word], Query()] = [],  # noqa: B006
-    since: Annotated[Instant | None, Query(alias="from")] = None,
-    until: Annotated[Instant | None, Query(alias="to")] = None,
-    cursor: Annotated[UUID | None, Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> Response:
+_CURSOR: dict[str, Any] = {"type": "string", "format": "uuid"}
+_LIMIT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+
+
+@router.get(
+    "",
+    response_model=DispositionPage,
+    openapi_extra={
+        "parameters": [
+            *filters.PARAMETERS,
+            filters.parameter("cursor", _CURSOR, "`next` of the page before."),
+            filters.parameter("limit", _LIMIT, "How many at most."),
+        ]
+    },
+    responses=documented(InvalidInput),
+)
+async def list_dispositions(request: Request, services: Wired, caller: Reader) -> Response:
     """Dispositions, newest first. Several values of a filter are alternatives; several filters all apply."""
-    _check_window(since, until)
-    wanted = Filter(
-        states=state,
-        causes=cause,
-        accounts=account,
-        ucids=ucid,
-        agent_ids=agent_id,
-        dids=did,
-        dispositions=disposition,
-        sources=source,
-        references=reference,
-        since=since,
-        until=until,
-        only_accounts=caller.accounts,
-    )
-    page = await services.reports.page(wanted, after=cursor, limit=limit)
+    rules = {"cursor": filters.identity, "limit": filters.number(1, 1000)}
+    wanted, values = filters.read_query(request, caller, rules)
+    page = await services.reports.page(wanted, after=values.get("cursor"), limit=values.get("limit", 100))
     return JSONReply({"items": page.items, "next": page.next})
 
 
@@ -121,11 +103,6 @@ async def list_dispositions(  # one parameter for each filter: that is what Open
 async def show_disposition(disposition_id: UUID, services: Wired, caller: Reader) -> Response:
     """One disposition with its attempts and events."""
     return JSONReply(await services.reports.disposition(disposition_id, caller))
-
-
-def _check_window(since: datetime | None, until: datetime | None) -> None:
-    if since is not None and until is not None and since >= until:
-        raise InvalidInput([Fault("to", f"to, {until.isoformat()}, is not after from, {since.isoformat()}.")])
 
 
 def _receipt_reply(receipt: Receipt) -> JSONReply:

@@ -33,9 +33,6 @@ Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type":
 NO_NUL = r"^[^\x00]*$"
 """PostgreSQL knows no NUL."""
 
-Word = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
-"""A text to look for. Nothing that is stored is longer."""
-
 Reason = Annotated[str | None, Field(max_length=500, pattern=NO_NUL, description="Why. It is kept in the audit trail.")]
 
 

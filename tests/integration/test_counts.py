@@ -10,11 +10,11 @@ import pytest
 from deliveries import CUSTOMER, ask, ms, open_account, post, pumping, settle, ucid
 from sqlalchemy import text
 
+from app.domain.filters import Filter
 from app.sandbox import Sandbox
 from app.services.keys import OPERATOR, Caller
 from app.settings import Settings
 from app.storage import reports
-from app.storage.reports import Filter
 from app.wiring import Services
 
 pytestmark = pytest.mark.usefixtures("account")

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from app.domain.filters import Filter
 from app.secrets import Secret
 from app.services.accounts import AccountSettings
 from app.settings import Settings
-from app.storage.reports import Filter
 from app.wiring import Services
 from tests.serving import serving
 

@@ -15,13 +15,13 @@ import structlog
 from deliveries import ask, deliver, fields, ms, open_account, post, pumping, ucid, until
 
 from app.domain.errors import InvalidInput
+from app.domain.filters import Filter
 from app.logging import configure_logging
 from app.sandbox import DECORATIONS, FAULTS, Sandbox
 from app.secrets import Secret
 from app.services.accounts import AccountSettings
 from app.services.keys import OPERATOR
 from app.settings import Settings
-from app.storage.reports import Filter
 from app.wiring import Services
 
 CANARY = "KK+canary/0123456789=%&"

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from app.cli.main import run
-from app.settings import Settings, parse_duration
+from app.domain.durations import parse_duration
+from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import run
+from app.domain.durations import parse_duration
 from app.domain.lifecycle import Cause, State
 from app.domain.replies import REMEDIES, Remedy
-from app.settings import Settings, parse_duration
+from app.settings import Settings
 from app.web.problems import PROBLEMS
 
 ROOT = Path(__file__).parents[2]

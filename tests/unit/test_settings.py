@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.durations import parse_duration
 from app.domain.errors import ConfigurationError
-from app.settings import Settings, load_settings, parse_duration
+from app.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -69,6 +69,7 @@ async def test_a_list_can_be_cut_by_time(api: Api, crm: httpx.AsyncClient) -> No
         )
     assert await listed(crm, **{"from": "2026-11-01T01:00:00Z"}) == [ids[2], ids[1]]
     assert await listed(crm, to="2026-11-01T06:30:00+05:30") == [ids[0]]
+    assert await listed(crm, **{"from": "1h"}) == []
     assert await listed(crm, **{"from": "2026-11-01T01:00:00Z", "to": "2026-11-01T02:00:00Z"}) == [ids[1]]
 
 
@@ -82,6 +83,8 @@ async def test_a_list_can_be_cut_by_time(api: Api, crm: httpx.AsyncClient) -> No
         ({"cursor": "x"}, ["cursor"]),
         ({"limit": "1001"}, ["limit"]),
         ({"account": "a\0b", "reference": "x" * 201}, ["account", "reference"]),
+        ({"agent": "x7", "limit": "5"}, ["agent"]),
+        ({"account": "", "cause": "no_repyl"}, ["account", "cause"]),
     ],
     ids=str,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from app.domain.filters import Filter
 from app.services.keys import OPERATOR
-from app.storage.reports import Filter
 
 SALE = (
     *("submit", "--account", "acme", "--ucid", "1234567890123456", "--did", "918012345678"),

@@ -12,7 +12,7 @@ import signal
 import psycopg
 import pytest
 
-from app.storage.reports import Filter
+from app.domain.filters import Filter
 
 HEADER = "account,ucid,did,agent_id,disposition,comments\n"
 

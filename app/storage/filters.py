@@ -1,0 +1,58 @@
+"""Filters as SQL: one function for lists, counts and snapshots, so that what is counted is what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+
+from app.domain.filters import Filter
+from app.domain.lifecycle import WAITING, State
+from app.storage.tables import accounts, calls, dispositions
+
+Query = TypeVar("Query", bound=Select[Any])
+
+ON_HOLD = accounts.c.hold_cause.is_not(None)
+
+_WAITING = dispositions.c.state.in_([state.value for state in WAITING])
+
+
+def narrowed(query: Query, wanted: Filter) -> Query:
+    """The query over ``dispositions`` joined with ``accounts``, for those that the filter takes."""
+    return query.where(*_conditions(wanted))
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.states:
+        conditions.append(or_(*(_in_state(state) for state in wanted.states)))
+    columns: Mapping[ColumnElement[Any], Sequence[object]] = {
+        dispositions.c.id: wanted.ids,
+        dispositions.c.cause: wanted.causes,
+        accounts.c.customer: wanted.accounts,
+        dispositions.c.agent_id: wanted.agent_ids,
+        dispositions.c.did: wanted.dids,
+        dispositions.c.disposition: wanted.dispositions,
+        dispositions.c.source: wanted.sources,
+        dispositions.c.reference: wanted.references,
+    }
+    conditions += [column.in_(values) for column, values in columns.items() if values]
+    if wanted.ucids:
+        conditions.append(dispositions.c.call_id.in_(select(calls.c.id).where(calls.c.ucid.in_(wanted.ucids))))
+    if wanted.since:
+        conditions.append(dispositions.c.created_at >= wanted.since)
+    if wanted.until:
+        conditions.append(dispositions.c.created_at < wanted.until)
+    if wanted.only_accounts:
+        conditions.append(accounts.c.customer.in_(wanted.only_accounts))
+    return conditions
+
+
+def _in_state(state: State) -> ColumnElement[bool]:
+    """The state as people see it: waiting and on hold is held."""
+    if state is State.HELD:
+        return and_(_WAITING, ON_HOLD)
+    if state in WAITING:
+        return and_(dispositions.c.state == state.value, ~ON_HOLD)
+    return dispositions.c.state == state.value
