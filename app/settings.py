@@ -109,8 +109,13 @@ class Settings(BaseSettings):
     @property
     def lease(self) -> timedelta:
         """How long a claimed call belongs to its worker: deadline + watchdog + margin, so that a worker that is
-        still able to send never holds an expired lease (see ``workers/runtime.py``)."""
+        still able to send never holds an expired lease (see ``workers/watchdog.py``)."""
         return timedelta(seconds=self.call_deadline_seconds) + self.watchdog + self.lease_margin
+
+    @property
+    def start_within(self) -> float:
+        """Seconds from the claim within which a call has to start. That is what the margin is for."""
+        return self.lease_margin.total_seconds()
 
     @property
     def longest_call(self) -> float:

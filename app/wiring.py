@@ -120,7 +120,7 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
     delivery = DeliverySettings(
         in_flight=settings.calls_in_flight,
         call_deadline=settings.call_deadline_seconds,
-        start_within=settings.watchdog.total_seconds(),
+        start_within=settings.start_within,
         lease=settings.lease,
         retry=settings.retry_policy,
         pause_limit=settings.pause_after_dispose_limit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -31,18 +32,26 @@ class CloudAgentClient:
         self._transport = transport
 
     async def dispose(
-        self, endpoint: Endpoint, credentials: Credentials, call: DispositionCall, *, deadline: float
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        call: DispositionCall,
+        *,
+        deadline: float,
+        start_by: float = math.inf,
     ) -> Answer | NoAnswer:
         """Make one call and say what came of it, ``deadline`` seconds from now at the latest.
 
-        The deadline is total: name lookup, connecting, sending, headers and body. Nothing that CloudAgent or
-        the network does raises. Only being cancelled does, and then the outcome is unknown.
+        The deadline is total: name lookup, connecting, sending, headers and body. It counts from ``start_by`` (of
+        ``time.monotonic``) if that has passed: a process that stood still since it looked at it has less time.
+        Nothing that CloudAgent or the network does raises. Only being cancelled does, and then the outcome is unknown.
         """
         request = FLAVOURS[endpoint.flavour](endpoint, credentials, call)
         started = time.monotonic()
-        request.extensions["wrapup.send_by"] = started + deadline
+        send_by = min(started, start_by) + deadline
+        request.extensions["wrapup.send_by"] = send_by
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(send_by - started):
                 response = await self._transport.handle_async_request(request)
         except CallFailed as failure:
             return NoAnswer(failure.certainty, str(failure), _milliseconds_since(started))

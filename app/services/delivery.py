@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,8 +41,8 @@ _PAUSE_AFTER_TROUBLE = 0.5  # seconds, before the database is asked again
 class DeliverySettings:
     """What delivering depends on. ``call_deadline`` and ``start_within`` are in seconds.
 
-    A call that does not start within ``start_within`` of its claim is not made: together with the deadline and a
-    margin it is shorter than the lease, so that no call is under way when its lease is out.
+    A call that does not start within ``start_within`` of its claim is not made, and its deadline counts from there
+    at the latest: together with the watchdog they are as long as the lease, so that nothing is sent when it is out.
     """
 
     in_flight: int
@@ -115,7 +116,7 @@ class Pump:
         """Claims until all slots are taken or nothing is left to claim."""
         more = False
         while not self._stopping and (room := self._settings.in_flight - len(self._in_flight)) > 0:
-            start_by = asyncio.get_running_loop().time() + self._settings.start_within
+            start_by = time.monotonic() + self._settings.start_within
             claim = await self._claim(room)
             for delivery in claim.deliveries:
                 task = asyncio.create_task(self._deliver(delivery, start_by))
@@ -157,7 +158,7 @@ class Pump:
 
     async def _call(self, delivery: Delivery, start_by: float, notes: list[str]) -> Verdict:
         """The one call of this attempt. Whatever goes wrong is its outcome: an attempt that is made is recorded."""
-        if asyncio.get_running_loop().time() > start_by:
+        if time.monotonic() > start_by:
             late = "the worker was too slow to start the call within its lease"
             return classify(NoAnswer(Certainty.NOT_SENT, late))
         try:
@@ -166,13 +167,15 @@ class Pump:
             # No repeat helps and no try is to be spent: the account waits for a person, as for a wrong key.
             return Verdict(Outcome.MISCONFIGURED, Certainty.NOT_SENT, 0, reply_details=str(error))
         try:
-            return classify(await self._ask(delivery, credentials, notes))
+            return classify(await self._ask(delivery, credentials, start_by, notes))
         except Exception as error:
             log.exception("a call broke", disposition=str(delivery.disposition_id), account=delivery.customer)
             broken = f"an error of Wrapup's own, see its log: {type(error).__name__}"
             return classify(NoAnswer(Certainty.SENT_UNKNOWN, broken))
 
-    async def _ask(self, delivery: Delivery, credentials: Credentials, notes: list[str]) -> Answer | NoAnswer:
+    async def _ask(
+        self, delivery: Delivery, credentials: Credentials, start_by: float, notes: list[str]
+    ) -> Answer | NoAnswer:
         """Asks CloudAgent for the disposition. Never raises for what CloudAgent or the network does."""
         pause = delivery.pause_after_dispose
         if pause and delivery.started_at - delivery.created_at > self._settings.pause_limit:
@@ -201,6 +204,7 @@ class Pump:
                 pause_reason=delivery.pause_reason,
             ),
             deadline=self._settings.call_deadline,
+            start_by=start_by,
         )
 
     async def _record_group(self, ended: Sequence[_Ended]) -> Sequence[None]:

@@ -25,10 +25,10 @@ from tests.installation import CALL, Running, Wrapup, children, lives, ucids, un
 BRIEF = {
     "WRAPUP_CALL_DEADLINE_SECONDS": "1",
     "WRAPUP_WATCHDOG": "1s",
-    "WRAPUP_LEASE_MARGIN": "500ms",
+    "WRAPUP_LEASE_MARGIN": "1s",
     "WRAPUP_RETRY_DELAYS": "100ms",
 }
-LEASE = timedelta(seconds=2.5)
+LEASE = timedelta(seconds=3)
 
 
 @pytest.fixture

@@ -114,6 +114,11 @@ def test_a_lease_outlives_the_deadline_the_watchdog_and_a_margin() -> None:
     assert settings.lease == timedelta(seconds=12)
 
 
+def test_a_lease_outlives_a_call_that_starts_as_late_as_it_may_whatever_the_watchdog_is() -> None:
+    settings = Settings(call_deadline_seconds=1, watchdog="2s", lease_margin="500ms")
+    assert settings.lease.total_seconds() == settings.start_within + 1 + 2
+
+
 @pytest.mark.parametrize("value", ["", "  "])
 def test_a_missing_url_says_what_to_do(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("WRAPUP_DATABASE_URL", value)

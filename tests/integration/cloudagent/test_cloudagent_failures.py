@@ -8,7 +8,7 @@ import ssl
 import time
 
 import pytest
-from raw_server import BODY, CALL, Script, Visit, once, reply, serving
+from raw_server import BODY, CALL, Script, Visit, always, once, reply, serving
 
 from app.cloudagent.addresses import AddressPolicy, IPAddress
 from app.cloudagent.client import CloudAgentClient
@@ -144,6 +144,16 @@ async def test_the_deadline_is_total_and_what_it_cuts_off_is_unknown(
         assert result.reason == "no full reply within 0.3 s"
         assert 250 < result.latency_ms < 2000
         await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_a_call_that_begins_too_late_has_less_time(client: CloudAgentClient, credentials: Credentials) -> None:
+    async with serving(always(reply())) as server:
+        late = time.monotonic() - 5
+        result = await client.dispose(server.endpoint, credentials, CALL, deadline=5.5, start_by=late)
+        assert isinstance(result, Answer)
+        result = await client.dispose(server.endpoint, credentials, CALL, deadline=5, start_by=late)
+    assert isinstance(result, NoAnswer)
+    assert result.certainty is Certainty.NOT_SENT
 
 
 async def test_a_deadline_while_the_name_is_looked_up_was_not_sent(credentials: Credentials) -> None:
