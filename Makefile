@@ -28,6 +28,14 @@ check: dev  ## Check style, types, the direction of imports, and dependencies
 bench-intake: dev  ## Measure intake against the echo ceiling and the usual way (20 minutes; a quiet machine)
 	@.venv/bin/python -m tests.benchmarks.bench_intake --crowded 1000000 $(ARGS)
 
+.PHONY: bench-delivery
+bench-delivery: dev  ## Measure delivery against stock Celery and others (12 minutes; a quiet machine)
+	@.venv/bin/python -m tests.benchmarks.bench_delivery $(ARGS)
+
+.PHONY: bench-backlog
+bench-backlog: dev  ## Drain a large backlog, and claim among 5,000,000 finished rows (15 minutes; 10 GB of disk)
+	@.venv/bin/python -m tests.benchmarks.bench_backlog $(ARGS)
+
 .PHONY: format
 format: dev  ## Bring the code into shape
 	.venv/bin/python -m ruff check --fix

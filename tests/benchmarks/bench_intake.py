@@ -34,6 +34,7 @@ from app.services.accounts import AccountSettings
 from app.settings import Settings
 from app.storage import schema
 from app.wiring import open_services
+from tests.benchmarks.backlog import crowd
 
 _seed = 10**14
 
@@ -227,31 +228,6 @@ def alternate(urls: dict[str, str], key: str, clients: int, options: argparse.Na
         for name, url in urls.items():
             rates[name].append(load(url, key, clients, options.seconds)["rate"])
     return rates
-
-
-_CROWD = """
-    WITH call AS (
-        INSERT INTO calls (account_id, ucid, last_seq, started_seq, newest_id, newest_at, newest_accepted_at)
-        SELECT 1, (9 * 10 ^ 15 + n)::bigint::text, 1, 1, uuidv7(), now(), now() FROM generate_series(%s, %s) AS n
-        RETURNING id, ucid, newest_id
-    ), stored AS (
-        INSERT INTO dispositions (id, call_id, seq, account_id, ucid, did, agent_id, disposition, state, outcome,
-                                  attempt_count, tries, max_age_seconds, expires_at, finished_at)
-        SELECT newest_id, id, 1, 1, ucid, '918012345678', 'a17', 'Sale', 'delivered', 'saved', 1, 1, 259200,
-               now() + interval '3 days', now() FROM call
-    )
-    INSERT INTO events (actor, action, account_id, disposition_id, to_state)
-    SELECT 'bench', 'accepted', 1, newest_id, 'queued' FROM call
-"""
-
-
-def crowd(database_url: str, number: int) -> None:
-    """Fills the tables with delivered dispositions."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for first in range(0, number, 50_000):
-            connection.execute(_CROWD, (first, min(first + 50_000, number) - 1))
-        connection.execute("VACUUM ANALYZE")
-        connection.execute("CHECKPOINT")
 
 
 def report(clients: int, series: dict[str, list[dict[str, Any]]], commits: list[tuple[float, float]]) -> None:
