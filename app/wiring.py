@@ -19,6 +19,7 @@ from app.services.accounts import Accounts, Directory
 from app.services.actions import Actions
 from app.services.delivery import DeliverySettings, Pump
 from app.services.doorkeeper import Doorkeeper
+from app.services.failures import Failures
 from app.services.health import Health
 from app.services.intake import Intake
 from app.services.keys import Keys
@@ -42,6 +43,7 @@ class Services:
     accounts: Accounts
     actions: Actions
     doorkeeper: Doorkeeper
+    failures: Failures
     keys: Keys
     users: Users
     sessions: Sessions
@@ -97,6 +99,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             accounts=Accounts(engine, cipher, bell, address_policy(settings)),
             actions=Actions(engine, bell),
             doorkeeper=Doorkeeper(engine, cipher),
+            failures=Failures(engine),
             keys=Keys(engine),
             users=Users(engine),
             sessions=Sessions(engine, lifetime=settings.session_lifetime),

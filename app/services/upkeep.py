@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.retry import RetryPolicy
 from app.services.delivery import recover
-from app.storage import processes, reports, upkeep
+from app.storage import failures, processes, reports, upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,7 @@ class Upkeep:
             pass
         async with self._engine.begin() as connection:
             await upkeep.fold_counts(connection)
+            await failures.fold(connection)
         async with self._engine.connect() as connection:
             served = await processes.consumed_within(connection, _PATIENCE)
             since = await upkeep.oldest_due(connection)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.lifecycle import CANCEL, SEND_AGAIN, Edge, State
+from app.storage.events import came_from
 from app.storage.transitions import leaves
 
 
@@ -48,8 +49,8 @@ async def lock(connection: AsyncConnection, disposition_id: UUID) -> Subject | N
 
 def _event(edge: Edge) -> str:
     return f"""
-    INSERT INTO events (actor, action, account_id, disposition_id, from_state, to_state, reason)
-    SELECT :actor, '{edge.action}', account_id, id, from_state, '{edge.enters}', :reason FROM moved
+    INSERT INTO events (actor, action, account_id, disposition_id, from_state, to_state, reason, address)
+    SELECT :actor, '{edge.action}', account_id, id, from_state, '{edge.enters}', :reason, :address FROM moved
     """
 
 
@@ -79,9 +80,13 @@ _CANCEL = text(f"""
 
 async def send_again(connection: AsyncConnection, disposition_id: UUID, *, actor: str, reason: str | None) -> None:
     """Queues a failed disposition anew, with all its tries and its whole age before it."""
-    await connection.execute(_SEND_AGAIN, {"id": disposition_id, "actor": actor, "reason": reason})
+    await connection.execute(_SEND_AGAIN, _values(disposition_id, actor, reason))
 
 
 async def cancel(connection: AsyncConnection, disposition_id: UUID, *, actor: str, reason: str | None) -> None:
     """Takes a waiting disposition back for good."""
-    await connection.execute(_CANCEL, {"id": disposition_id, "actor": actor, "reason": reason})
+    await connection.execute(_CANCEL, _values(disposition_id, actor, reason))
+
+
+def _values(disposition_id: UUID, actor: str, reason: str | None) -> dict[str, object]:
+    return {"id": disposition_id, "actor": actor, "reason": reason, "address": came_from.get()}

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.tables import events
+
+came_from: ContextVar[str | None] = ContextVar("came_from", default=None)
+"""From where the person acts whose request this is: the caller's address. The edge that took the request sets it.
+
+No rule looks at it, and everything that a person does is to have it. So it goes with the request, past the services.
+"""
 
 
 async def tell(
@@ -19,5 +27,12 @@ async def tell(
 ) -> None:
     """Adds a line about ``subject`` ("account:acme", "key:crm"), in the caller's transaction."""
     await connection.execute(
-        insert(events).values(actor=actor, action=action, subject=subject, account_id=account_id, reason=reason)
+        insert(events).values(
+            actor=actor,
+            action=action,
+            subject=subject,
+            account_id=account_id,
+            reason=reason,
+            address=came_from.get(),
+        )
     )

@@ -175,6 +175,7 @@ events = Table(
     Column("from_state", Text),
     Column("to_state", Text),
     Column("reason", Text),
+    Column("address", Text),  # from where a person did it
     Index("events_of_disposition", "disposition_id", postgresql_where=text("disposition_id IS NOT NULL")),
     Index("events_by_time", "at", postgresql_using="brin"),  # they come in the order of time
 )
@@ -285,4 +286,46 @@ counts_by_minute = Table(
     Column("kind", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
+)
+
+# What failed, in groups of what one correction mends: the same account, cause, and thing to fix. Triggers put each
+# disposition that fails into its group, and take it out again.
+failures = Table(
+    "failures",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # a digest of what makes it one
+    Column("account_id", Integer, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("thing", Text, nullable=False),  # a domain.failures.Thing
+    Column("value", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("since", TIME, nullable=False),  # it was empty before
+    Column("last_at", TIME, nullable=False),
+    Column("sources", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("acknowledged_at", TIME),  # None: open, or it came back
+    Column("acknowledged_by", Text),
+    Column("note", Text),
+)
+
+failure_members = Table(
+    "failure_members",
+    metadata,
+    Column("disposition_id", Uuid, primary_key=True),
+    Column("failure_id", Uuid, nullable=False),
+    Index("failure_members_newest", "failure_id", "disposition_id"),
+)
+
+# What the triggers appended. ``n`` below zero: so many have left, and nothing else is told.
+failure_deltas = Table(
+    "failure_deltas",
+    metadata,
+    Column("failure_id", Uuid, nullable=False),
+    Column("account_id", Integer),
+    Column("cause", Text),
+    Column("thing", Text),
+    Column("value", Text),
+    Column("source", Text),
+    Column("n", BigInteger, nullable=False),
+    Column("first_at", TIME),
+    Column("last_at", TIME),
 )

@@ -11,6 +11,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from app.domain.errors import NotAuthenticated
 from app.services.keys import Caller, Scope
+from app.storage.events import came_from
 from app.web.limits import ClientLimits
 from app.wiring import Services
 
@@ -23,6 +24,9 @@ def services_of(request: Request) -> Services:
     """The services of the process that answers this request."""
     return cast(Services, request.app.state.services)
 
+
+# What is done with these is a person's doing: the audit trail says from where.
+_CHANGE = (Scope.OPERATE, Scope.ADMIN)
 
 Wired = Annotated[Services, Depends(services_of)]
 
@@ -56,6 +60,8 @@ def _caller_with(needed: Scope) -> Callable[..., Awaitable[Caller]]:
         _bearer: HTTPAuthorizationCredentials | None = Security(_BEARER, scopes=[needed]),  # noqa: B008  # FastAPI's way
         _header: str | None = Security(_HEADER, scopes=[needed]),
     ) -> Caller:
+        if needed in _CHANGE and request.client:
+            came_from.set(request.client.host)
         return await admit(request, needed)
 
     return caller

@@ -142,6 +142,40 @@ STATS: dict[str, Any] = {
     "rates_per_minute": {"delivered": 92.4, "failed": 0.2, "retrying": 1.6},
 }
 
+FAILURE: dict[str, Any] = {
+    "id": "8f14e45f-ceea-467f-8a5d-3c1f0a9b2d77",
+    "account": "acme",
+    "cause": "invalid_agent",
+    "thing": "agent_id",
+    "value": "x7",
+    "count": 214,
+    "owner": "data",
+    "hint": "Agent 'x7' does not exist in CloudAgent's account 'acme': correct the CRM's table of users, then resend "
+    "these with the right agent.",
+    "since": "2026-11-25T10:30:00Z",
+    "last_at": "2026-11-25T11:02:00Z",
+    "sources": ["client:crm"],
+    "sample": _ID,
+    "reply": "Invalid agent",
+    "acknowledged": True,
+    "acknowledged_at": "2026-11-25T11:10:00Z",
+    "acknowledged_by": "client:ops",
+    "note": "Asha corrects the user map",
+}
+
+HOLD: dict[str, Any] = {
+    "account": "globex",
+    "cause": "authentication_failed",
+    "reason": "HTTP 200: Fail Authentication fails",
+    "held_at": "2026-11-25T11:00:00Z",
+    "waiting": 31,
+    "owner": "credentials",
+    "hint": "CloudAgent refuses the credentials of 'globex': get the right apiKey, set it, then release the account; "
+    "what waits goes out by itself.",
+}
+
+FAILURES: dict[str, Any] = {"items": [FAILURE], "total": 1, "holds": [HOLD]}
+
 ACCOUNT_IN: dict[str, Any] = {
     "api_key": "KK0123456789abcdef0123456789abcdef",
     "base_url": "https://in1-ccaas-api.ozonetel.com",
@@ -233,6 +267,10 @@ BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "DispositionWhole": WHOLE,
     "DispositionPage": PAGE,
     "StatsOut": STATS,
+    "FailureOut": FAILURE,
+    "HoldOut": HOLD,
+    "FailureList": FAILURES,
+    "Note": {"note": "Asha corrects the user map"},
     "AccountIn": ACCOUNT_IN,
     "AccountOut": ACCOUNT,
     "Why": REASON,

@@ -18,6 +18,7 @@ from app.web import (
     cloudagent,
     dispositions,
     docs,
+    failures,
     health,
     keys,
     openapi,
@@ -75,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     api.add_middleware(Shortcut, routes={("POST", "/v1/dispositions"): dispositions.submit})
     api.add_middleware(RateLimitHeaders)
     problems.install(api)
-    for noun in (dispositions, batch, actions, stats, accounts, keys, users, cloudagent, health, docs):
+    for noun in (dispositions, batch, actions, failures, stats, accounts, keys, users, cloudagent, health, docs):
         api.include_router(noun.router)
     api.openapi = lambda: openapi.document_of(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return api

@@ -11,15 +11,17 @@ from pydantic.json_schema import models_json_schema
 
 from app.web import examples, problems
 from app.web.accounts import AccountIn, Why
+from app.web.failures import Note
 from app.web.keys import KeyIn, Rotation
 from app.web.shapes import BatchIn, BatchItemIn, DispositionIn
 from app.web.users import LinkIn, UserChange, UserIn
 
 # Bodies that our own code reads. FastAPI knows their names only.
-_READ_BY_US = (DispositionIn, BatchItemIn, BatchIn, AccountIn, Why, KeyIn, Rotation, UserIn, UserChange, LinkIn)
+_READ_BY_US = (DispositionIn, BatchItemIn, BatchIn, AccountIn, Why, Note, KeyIn, Rotation, UserIn, UserChange, LinkIn)
 
 _TAGS = {
     "dispositions": "Take them in, look them up.",
+    "failures": "What there is to mend, whose it is, what to do next.",
     "stats": "How many, how old, how fast.",
     "accounts": "CloudAgent's customers: their credentials, limits and holds.",
     "keys": "Who may use this API.",
@@ -50,6 +52,9 @@ _LINKS = (
     ("submit", ("200", "202"), "show_disposition", {"disposition_id": "$response.body#/id"}),
     ("list_dispositions", ("200",), "show_disposition", {"disposition_id": "$response.body#/items/0/id"}),
     ("list_dispositions", ("200",), "list_dispositions", {"cursor": "$response.body#/next"}),
+    ("list_failures", ("200",), "show_failure", {"failure_id": "$response.body#/items/0/id"}),
+    ("list_failures", ("200",), "acknowledge_failure", {"failure_id": "$response.body#/items/0/id"}),
+    ("acknowledge_failure", ("200",), "reopen_failure", {"failure_id": "$response.body#/id"}),
     ("set_account", ("200",), "show_account", {"customer": "$response.body#/customer"}),
     ("set_account", ("200",), "hold_account", {"customer": "$response.body#/customer"}),
     ("hold_account", ("200",), "release_account", {"customer": "$response.body#/customer"}),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
-from deliveries import CUSTOMER, UCID, deliver, post, show, ucid
+from deliveries import CUSTOMER, UCID, ask, deliver, post, show, ucid
 
 from app.domain.errors import NotFound, StateConflict
 from app.sandbox import Sandbox
 from app.services.keys import OPERATOR, Caller
 from app.settings import Settings
+from app.storage.events import came_from
 from app.wiring import Services
 
 pytestmark = pytest.mark.usefixtures("account")
@@ -97,3 +98,19 @@ async def test_what_is_not_there_or_not_the_callers_is_not_found(services: Servi
     for caller, wanted in ((OPERATOR, uuid4()), (stranger, disposition)):
         with pytest.raises(NotFound):
             await services.actions.cancel(wanted, caller)
+
+
+async def test_what_a_person_does_says_from_where(services: Services) -> None:
+    one = await post(services)
+    token = came_from.set("203.0.113.7")
+    await services.actions.cancel(one, OPERATOR)
+    await services.accounts.hold(CUSTOMER, actor="client:ops")
+    came_from.reset(token)
+    await services.accounts.release(CUSTOMER, actor="client:ops")
+    rows = await ask(services, "SELECT action, address FROM events WHERE actor <> 'test' ORDER BY id")
+    assert [(row.action, row.address) for row in rows] == [
+        ("accepted", None),
+        ("cancelled", "203.0.113.7"),
+        ("account held", "203.0.113.7"),
+        ("account released", None),
+    ]

@@ -21,6 +21,10 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
     ("GET", "/v1/dispositions/{disposition_id}"): (Scope.READ, {}),
     ("POST", "/v1/dispositions/{disposition_id}/retry"): (Scope.OPERATE, {}),
     ("POST", "/v1/dispositions/{disposition_id}/cancel"): (Scope.OPERATE, {}),
+    ("GET", "/v1/failures"): (Scope.READ, {}),
+    ("GET", "/v1/failures/{failure_id}"): (Scope.READ, {}),
+    ("POST", "/v1/failures/{failure_id}/acknowledge"): (Scope.OPERATE, {}),
+    ("POST", "/v1/failures/{failure_id}/reopen"): (Scope.OPERATE, {}),
     ("GET", "/v1/stats"): (Scope.READ, {}),
     ("GET", "/v1/accounts"): (Scope.READ, {}),
     ("GET", "/v1/accounts/{customer}"): (Scope.READ, {}),
@@ -87,8 +91,13 @@ def test_the_document_says_which_scope_each_route_needs() -> None:
 class Target:
     """Something of an account for each route to name."""
 
-    def __init__(self, customer: str, disposition_id: str) -> None:
-        self.values = {"customer": customer, "name": f"{customer}-key", "disposition_id": disposition_id}
+    def __init__(self, customer: str, disposition_id: str, failure_id: str) -> None:
+        self.values = {
+            "customer": customer,
+            "name": f"{customer}-key",
+            "disposition_id": disposition_id,
+            "failure_id": failure_id,
+        }
 
     async def call(self, client: httpx.AsyncClient, method: str, path: str, **changes: Any) -> httpx.Response:
         _, sent = ROUTES[method, path]
@@ -102,7 +111,11 @@ async def targets(api: Api, crm: httpx.AsyncClient) -> dict[str, Target]:
         posted = await crm.post("/v1/dispositions", json={**SALE, "account": customer, "ucid": str(number)})
         await api.key("read", accounts=[customer], name=f"{customer}-key")
         await api.services.users.create(f"{customer}-key", "viewer")
-        made[customer] = Target(customer, posted.json()["id"])
+        failing = {**SALE, "account": customer, "ucid": f"{number}1", "agent_id": "x7"}
+        failed = (await crm.post("/v1/dispositions", json=failing)).json()["id"]
+        api.sql("UPDATE dispositions SET state = 'failed', cause = 'invalid_agent' WHERE id = %s", failed)
+        (failure,) = (await crm.get("/v1/failures", params={"account": customer})).json()["items"]
+        made[customer] = Target(customer, posted.json()["id"], failure["id"])
     return made
 
 
@@ -135,14 +148,14 @@ async def test_what_belongs_to_an_account_is_not_there_for_a_key_bound_to_anothe
     api: Api, targets: dict[str, Target]
 ) -> None:
     bound = await api.client(*Scope, accounts=["acme"])
-    tables = ("accounts", "keys", "events", "dispositions")
+    tables = ("accounts", "keys", "events", "dispositions", "failures")
     before = {table: api.sql(f"SELECT * FROM {table} ORDER BY id") for table in tables if table != "keys"}
     assert OWNED
     for method, path in OWNED:
         answer = await targets["globex"].call(bound, method, path)
         assert answer.status_code == 404, (method, path, answer.text)
         assert answer.json()["type"] == "urn:wrapup:problem:not-found"
-    for path in ("/v1/dispositions", "/v1/accounts", "/v1/keys", "/v1/stats"):
+    for path in ("/v1/dispositions", "/v1/accounts", "/v1/keys", "/v1/stats", "/v1/failures"):
         answer = await bound.get(path)
         assert answer.status_code == 200
         assert "globex" not in answer.text, path

@@ -1,0 +1,46 @@
+"""Masking: what those may see of a customer's number and an agent's notes who may not see all.
+
+A customer's number is a person's; so are the notes of a talk with them. Who the role does not allow to see them sees
+that they are there, and the last digits, to tell one from another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SHOWN_DIGITS = 4
+"""Of a number, at its end."""
+
+_DOT = "•"
+_HIDDEN = _DOT * 3
+
+_WORDS = ("reply_details", "reason")  # of attempts and events: CloudAgent and people may repeat a number
+
+
+def mask_number(number: str) -> str:
+    """A phone number by its last four digits; a short one not at all."""
+    hidden = max(len(number) - SHOWN_DIGITS, 0)
+    return _DOT * len(number) if hidden == 0 else _DOT * hidden + number[-SHOWN_DIGITS:]
+
+
+def masked(disposition: Mapping[str, Any]) -> dict[str, Any]:
+    """A disposition as the contract shows it, summary or whole, without what its masked fields would tell."""
+    shown = dict(disposition)
+    number = str(shown["did"]).removeprefix("+")
+    shown["did"] = mask_number(str(shown["did"]))
+    if shown["comments"]:
+        shown["comments"] = _HIDDEN
+    for part in ("attempts", "events"):
+        if part in shown:
+            shown[part] = [_without(number, line) for line in shown[part]]
+    return shown
+
+
+def _without(number: str, line: Mapping[str, Any]) -> dict[str, Any]:
+    """An attempt or an event whose words don't repeat the number."""
+    hidden = mask_number(number)
+    return {
+        name: value.replace(number, hidden) if name in _WORDS and isinstance(value, str) else value
+        for name, value in line.items()
+    }

@@ -1,0 +1,47 @@
+"""What those see of numbers and notes who may not see all."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.masking import mask_number, masked
+
+SHOWN = {"id": "1", "did": "+918012345678", "comments": "pays by card", "agent_id": "a17", "ucid": "1234567890123456"}
+
+
+@pytest.mark.parametrize(
+    ("number", "mask"),
+    [
+        ("918012345678", "••••••••5678"),
+        ("+918012345678", "•••••••••5678"),
+        ("12345", "•2345"),
+        ("1234", "••••"),
+        ("", ""),
+    ],
+)
+def test_a_number_is_told_by_its_end(number: str, mask: str) -> None:
+    assert mask_number(number) == mask
+
+
+def test_a_disposition_keeps_all_but_number_and_notes() -> None:
+    assert masked(SHOWN) == {**SHOWN, "did": "•••••••••5678", "comments": "•••"}
+    assert SHOWN["comments"] == "pays by card"
+
+
+def test_that_there_are_no_notes_may_be_seen() -> None:
+    assert masked({**SHOWN, "comments": None})["comments"] is None
+
+
+def test_words_of_its_attempts_and_events_don_t_repeat_the_number() -> None:
+    whole = {
+        **SHOWN,
+        "attempts": [{"number": 1, "reply_details": "Invalid DID 918012345678"}, {"number": 2, "reply_details": None}],
+        "events": [{"action": "retried", "reason": "not +918012345678 but 4711"}],
+    }
+    shown = masked(whole)
+    assert shown["attempts"] == [
+        {"number": 1, "reply_details": "Invalid DID ••••••••5678"},
+        {"number": 2, "reply_details": None},
+    ]
+    assert shown["events"] == [{"action": "retried", "reason": "not +••••••••5678 but 4711"}]
+    assert "918012345678" not in str(shown)
