@@ -10,6 +10,7 @@ from app.cli.options import AsJson, AsJsonLines, DataDir, Reason
 from app.cli.printing import cell, console, note, print_json, table
 from app.cli.secrets import read_secret
 from app.cli.session import run
+from app.cloudagent.client import FLAVOURS
 from app.services.accounts import AccountSettings
 from app.services.keys import OPERATOR
 from app.storage.accounts import Account
@@ -33,7 +34,7 @@ def set_account(
     ] = False,
     base_url: Annotated[str | None, typer.Option(help="Where CloudAgent is: https://HOST")] = None,
     path: Annotated[str | None, typer.Option(help="In place of the path that the API has by its manual.")] = None,
-    api: Annotated[str | None, typer.Option(help="The flavour of the API: v3-query")] = None,
+    api: Annotated[str | None, typer.Option(help=f"The flavour of the API: {', '.join(FLAVOURS)}")] = None,
     rate_per_second: Annotated[float | None, typer.Option(help="Calls a second at most; 0: no limit.")] = None,
     max_in_flight: Annotated[int | None, typer.Option(help="Calls at a time at most.")] = None,
     data_dir: DataDir = None,

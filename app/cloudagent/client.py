@@ -6,10 +6,11 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import httpx
 
-from app.cloudagent import v3_query
+from app.cloudagent import v2_json, v3_query
 from app.cloudagent.credentials import Credentials, without_echo
 from app.cloudagent.failures import CallFailed
 from app.cloudagent.request import DispositionCall, Endpoint
@@ -18,8 +19,20 @@ from app.domain.replies import Answer, Certainty, NoAnswer
 
 BuildRequest = Callable[[Endpoint, Credentials, DispositionCall], httpx.Request]
 
-# Each flavour of CloudAgent's API is a pure function from what is asked to a request.
-FLAVOURS: Mapping[str, BuildRequest] = {"v3-query": v3_query.build}
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """One of CloudAgent's APIs: a pure function from what is asked to a request, and what is special about it."""
+
+    build: BuildRequest
+    two_callback_formats: bool = False  # the vendor's pages contradict each other, so an account learns its own
+    needs_token: bool = False
+
+
+FLAVOURS: Mapping[str, Flavour] = {
+    "v3-query": Flavour(v3_query.build, two_callback_formats=True),
+    "v2-json-key": Flavour(v2_json.build_with_key),
+}
 
 
 class CloudAgentClient:
@@ -46,7 +59,16 @@ class CloudAgentClient:
         ``time.monotonic``) if that has passed: a process that stood still since it looked at it has less time.
         Nothing that CloudAgent or the network does raises. Only being cancelled does, and then the outcome is unknown.
         """
-        request = FLAVOURS[endpoint.flavour](endpoint, credentials, call)
+        request = FLAVOURS[endpoint.flavour].build(endpoint, credentials, call)
+        return await self._exchange(request, credentials, deadline, start_by)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    async def _exchange(
+        self, request: httpx.Request, credentials: Credentials, deadline: float, start_by: float = math.inf
+    ) -> Answer | NoAnswer:
         started = time.monotonic()
         send_by = min(started, start_by) + deadline
         request.extensions["wrapup.send_by"] = send_by
@@ -63,16 +85,12 @@ class CloudAgentClient:
             return NoAnswer(certainty, reason, _milliseconds_since(started))
         return Answer(
             http_status=response.status_code,
-            body=without_echo(_body(response), credentials.api_key),
+            body=without_echo(_body(response), credentials),
             retry_after=response.headers.get("retry-after"),
             content_type=response.headers.get("content-type"),
             latency_ms=_milliseconds_since(started),
             too_large=response.extensions["wrapup.too_large"],
         )
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._transport.aclose()
 
 
 def _body(response: httpx.Response) -> bytes:

@@ -22,9 +22,13 @@ _SHORTEST_ECHO = 4  # characters; to blot out shorter "keys" would blot out ordi
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What an account is known by at CloudAgent, beside its ``customer`` name."""
+    """What an account is known by at CloudAgent, beside its ``customer`` name.
+
+    ``token``: what CloudAgent gave for the key, for the flavour that asks for it.
+    """
 
     api_key: Secret
+    token: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,10 @@ class SecretHeader:
         return f"{self.name}: {self.prefix}{self.secret.reveal()}\r\n".encode()
 
 
-def without_echo(body: bytes, secret: Secret) -> bytes:
-    """``body`` with the secret blotted out: a reply may repeat the URL, and replies are recorded."""
-    if len(secret.reveal()) < _SHORTEST_ECHO:
-        return body
-    for spelling in _SPELLINGS:
-        body = body.replace(spelling(secret.reveal()).encode("utf-8", "replace"), b"***")
+def without_echo(body: bytes, credentials: Credentials) -> bytes:
+    """``body`` with the secrets blotted out: a reply may repeat the URL, and replies are recorded."""
+    for secret in (credentials.api_key, credentials.token):
+        if secret is not None and len(secret.reveal()) >= _SHORTEST_ECHO:
+            for spelling in _SPELLINGS:
+                body = body.replace(spelling(secret.reveal()).encode("utf-8", "replace"), b"***")
     return body

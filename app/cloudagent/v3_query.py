@@ -8,6 +8,7 @@ import httpx
 
 from app.cloudagent.credentials import Credentials, SecretQuery
 from app.cloudagent.request import DispositionCall, Endpoint, http_request
+from app.domain.callback_time import format_callback_time
 
 PATH = "/CAServices/Disposition/DispositionAPIV3.php"
 
@@ -36,8 +37,8 @@ def query(call: DispositionCall) -> str:
     }
     if call.comments is not None:
         parameters["comments"] = call.comments
-    if call.callback_time_text is not None:
-        parameters["callBackTime"] = call.callback_time_text
+    if call.callback_time is not None:
+        parameters["callBackTime"] = format_callback_time(call.callback_time, call.callback_format)
         if call.callback_time_zone is not None:
             parameters["callBackTimeZone"] = call.callback_time_zone
     if call.pause_after_dispose:

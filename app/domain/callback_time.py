@@ -55,6 +55,13 @@ def format_callback_time(moment: datetime, form: CallbackFormat) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S" if form is CallbackFormat.YMD else "%m/%d/%Y %H:%M:%S")
 
 
+def in_default_zone(moment: datetime, zone_name: str | None) -> datetime:
+    """``moment`` (naive wall time in that zone) as a naive wall time in CloudAgent's default zone."""
+    if zone_name in (None, DEFAULT_ZONE):
+        return moment
+    return moment.replace(tzinfo=ZoneInfo(zone_name)).astimezone(ZoneInfo(DEFAULT_ZONE)).replace(tzinfo=None)
+
+
 def time_zone(name: str, *, field: str = "callback_time_zone") -> ZoneInfo:
     """The zone with that IANA name, spelt exactly so. Raises `InvalidInput` for ``field``.
 

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,10 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.broker import Bell
-from app.cloudagent.client import CloudAgentClient
+from app.cloudagent.client import FLAVOURS, CloudAgentClient
 from app.cloudagent.credentials import Credentials
 from app.cloudagent.request import DispositionCall, Endpoint
-from app.domain.callback_time import CallbackFormat, format_callback_time
+from app.domain.callback_time import CallbackFormat
 from app.domain.errors import ConfigurationError
 from app.domain.replies import Answer, Certainty, NoAnswer, Outcome, Remedy, Verdict, classify
 from app.domain.retry import RetryPolicy, Situation, decide
@@ -181,12 +181,9 @@ class Pump:
         if pause and delivery.started_at - delivery.created_at > self._settings.pause_limit:
             pause = False  # it would pause the agent in the middle of other work
             notes.append("pause_after_dispose left out: too long after acceptance")
-        callback = None
-        if delivery.callback_time is not None:
-            form = CallbackFormat(delivery.callback_format or delivery.account_format)
-            callback = format_callback_time(delivery.callback_time, form)
-            if delivery.callback_format is not None:
-                notes.append(f"callback_time written as {form}, the other format")
+        form = CallbackFormat(delivery.callback_format or delivery.account_format)
+        if delivery.callback_format is not None:
+            notes.append(f"callback_time written as {form}, the other format")
         return await self._client.dispose(
             Endpoint(delivery.base_url, delivery.api, delivery.path),
             credentials,
@@ -198,8 +195,9 @@ class Pump:
                 disposition=delivery.disposition,
                 request_id=str(delivery.attempt_id),
                 comments=delivery.comments,
-                callback_time_text=callback,
+                callback_time=delivery.callback_time,
                 callback_time_zone=delivery.callback_time_zone,
+                callback_format=form,
                 pause_after_dispose=pause,
                 pause_reason=delivery.pause_reason,
             ),
@@ -230,12 +228,24 @@ class Pump:
         in_time = [one for one in ended if (one.delivery.call_id, one.delivery.epoch) in current]
         late = [one for one in ended if (one.delivery.call_id, one.delivery.epoch) not in current]
         if in_time:
+            in_time = await self._confirm(connection, in_time)
             finishes = [self._finish(one, now) for one in in_time]
             await attempts.finish(connection, finishes, worker=self._name)
             await self._learn(connection, in_time)
         if late:
             log.warning("finished after the lease was out", attempts=[str(one.delivery.attempt_id) for one in late])
             await attempts.note_late(connection, [(one.delivery.attempt_id, one.verdict, now) for one in late])
+
+    async def _confirm(self, connection: AsyncConnection, ended: Sequence[_Ended]) -> list[_Ended]:
+        """Makes a delivery of "already disposed" where an earlier attempt of the same disposition did that."""
+        refused = [one.delivery.disposition_id for one in ended if one.verdict.outcome is Outcome.ALREADY_DISPOSED]
+        landed = await attempts.landed_before(connection, refused) if refused else ()
+        return [
+            replace(one, verdict=replace(one.verdict, outcome=Outcome.CONFIRMED_BY_CONFLICT))
+            if one.delivery.disposition_id in landed
+            else one
+            for one in ended
+        ]
 
     def _finish(self, ended: _Ended, now: datetime) -> Finish:
         delivery = ended.delivery
@@ -244,7 +254,7 @@ class Pump:
             now=now,
             expires_at=delivery.expires_at,
             jitter=self._jitter(),
-            other_format_left=delivery.callback_time is not None and delivery.callback_format is None,
+            other_format_left=_has_another_format(delivery),
         )
         decision = decide(ended.verdict, situation, self._settings.retry)
         return Finish(
@@ -295,6 +305,12 @@ class Pump:
                 account_id=delivery.account_id,
                 reason=f"{verdict.outcome}: {reason}",
             )
+
+
+def _has_another_format(delivery: Delivery) -> bool:
+    flavour = FLAVOURS.get(delivery.api)
+    two = flavour is not None and flavour.two_callback_formats
+    return two and delivery.callback_time is not None and delivery.callback_format is None
 
 
 async def recover(

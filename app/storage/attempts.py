@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.lifecycle import DELIVER, FAIL, FINAL, PUT_BACK, RETRY_LATER
-from app.domain.replies import Verdict
+from app.domain.replies import REMEDIES, Certainty, Outcome, Remedy, Verdict
 from app.domain.retry import Decision
 from app.storage.transitions import leaves
 
@@ -78,6 +78,31 @@ _NOTE_LATE = text("""
     FROM unnest(CAST(:ids AS uuid[]), CAST(:notes AS text[])) AS late(id, note)
     WHERE attempts.id = late.id AND attempts.finished_at IS NULL
 """)
+
+
+_DISPOSED = ", ".join(
+    f"'{outcome}'" for outcome in Outcome if REMEDIES[outcome] is Remedy.NONE or outcome is Outcome.ALREADY_DISPOSED
+)
+
+# An attempt that left open whether CloudAgent acted on it. A gateway's 5xx is an answer, but not CloudAgent's.
+_LEFT_OPEN = f"(attempts.certainty = '{Certainty.SENT_UNKNOWN}' OR attempts.outcome = '{Outcome.UPSTREAM_ERROR}')"
+
+# Ours if nothing else can have been: no older disposition of the call has landed or may have, and none, this one
+# included, was told before that the call is disposed already. The attempt in hand has no outcome yet.
+_LANDED_BEFORE = text(f"""
+    SELECT d.id FROM dispositions d
+    WHERE d.id = ANY(:ids)
+      AND EXISTS (SELECT FROM attempts WHERE disposition_id = d.id AND {_LEFT_OPEN})
+      AND NOT EXISTS (
+          SELECT FROM dispositions o JOIN attempts ON attempts.disposition_id = o.id
+          WHERE o.call_id = d.call_id AND o.seq <= d.seq
+            AND (attempts.outcome IN ({_DISPOSED}) OR (o.seq < d.seq AND {_LEFT_OPEN})))
+""")
+
+
+async def landed_before(connection: AsyncConnection, disposition_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these dispositions whose call CloudAgent calls disposed already, most likely by their own doing."""
+    return set((await connection.scalars(_LANDED_BEFORE, {"ids": list(disposition_ids)})).all())
 
 
 async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, worker: str) -> None:

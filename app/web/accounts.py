@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 from starlette.responses import Response
 
+from app.cloudagent.client import FLAVOURS
 from app.domain.errors import BodyTooLarge, InvalidInput, MalformedBody, NotFound, SlowBody, UnsupportedBody
 from app.secrets import Secret
 from app.services.accounts import AccountSettings, no_account
@@ -36,7 +37,7 @@ class AccountIn(BaseModel):
     )
     base_url: str | None = None
     path: str | None = Field(None, description="In place of the documented path of the API.")
-    api: str | None = Field(None, description="The flavour of CloudAgent's API: `v3-query`.")
+    api: str | None = Field(None, description=f"The flavour of CloudAgent's API: {', '.join(FLAVOURS)}.")
     max_in_flight: int | None = Field(None, ge=1, le=10_000, description="Calls at the same time.")
     rate_per_second: float | None = Field(None, ge=0, le=100_000, description="Calls a second. 0: no limit.")
 

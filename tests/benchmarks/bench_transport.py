@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
+from datetime import datetime
 from multiprocessing.connection import Connection as Pipe
 from typing import cast
 
@@ -34,7 +35,7 @@ CALL = DispositionCall(
     agent_id="a17",
     disposition="Call back",
     comments="asked for a call in the evening",
-    callback_time_text="2026-12-01 18:00:00",
+    callback_time=datetime.fromisoformat("2026-12-01T18:00"),
     callback_time_zone="Asia/Kolkata",
     request_id="0193f0d0-0000-7000-8000-000000000000",
 )

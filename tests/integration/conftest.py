@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from cryptography.fernet import Fernet
 from deliveries import API_KEY, open_account
+from reply_cases import ATTEMPTS
 
+from app.embedded.throwaway import ThrowawayServers
 from app.sandbox import Sandbox
 from app.settings import Settings
 from app.wiring import Services, open_services
@@ -30,3 +33,15 @@ async def neighbour(settings: Settings) -> AsyncIterator[Services]:
     """The services of a second API process, but for the process."""
     async with open_services(settings, name="neighbour") as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def settings_of_module(database_of_module: str, servers: ThrowawayServers) -> Settings:
+    """Settings for tests that look at what was done once, with repeats that come at once."""
+    return Settings(
+        database_url=database_of_module,
+        broker_url=servers.broker_url,
+        secret_keys=Fernet.generate_key().decode(),
+        retry_delays="10ms",
+        max_attempts=ATTEMPTS,
+    )

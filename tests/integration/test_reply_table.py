@@ -7,109 +7,34 @@ once, each for an account and a call of its own; then each test looks at one of 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
-from cryptography.fernet import Fernet
-from deliveries import UCID, deliver, fields, ms, open_account, post, pumping, show, ucid, until
+from deliveries import UCID, ms, post, pumping, show, until
+from reply_cases import (
+    CALLBACK,
+    Case,
+    Seen,
+    call_holds,
+    call_is_going_on,
+    check_attempts,
+    check_state,
+    closed_port,
+    failed,
+    held,
+    knows,
+    knows_call,
+    play,
+    unsure,
+    waits,
+)
 
 from app.domain.errors import InvalidInput
-from app.embedded.throwaway import ThrowawayServers
-from app.sandbox import DECORATIONS, Disposition, Sandbox
-from app.sandbox.log import Request
-from app.services.accounts import AccountSettings
+from app.sandbox import DECORATIONS, Sandbox
 from app.services.keys import OPERATOR
 from app.settings import Settings
-from app.wiring import Services, open_services
-
-ATTEMPTS = 3
-DEADLINE = 0.5  # seconds, where CloudAgent is too slow
-CALLBACK = {"callback_time": "2026-12-24 10:30:00"}
-
-Arrange = Callable[[Sandbox, str, str], object]
-
-
-@dataclass(frozen=True)
-class Case:
-    """What CloudAgent does, and what is to come of it. ``arrange`` makes CloudAgent so, for a customer and a UCID."""
-
-    name: str
-    outcome: str
-    state: str = "delivered"
-    script: str = ""
-    sent: dict[str, object] = field(default_factory=dict)
-    arrange: Arrange = lambda sandbox, customer, ucid: None
-    base_url: str | None = None
-    cause: str | None = None
-    attempts: int = 1
-    first_outcome: str | None = None
-    certainty: str = "answered"
-    details: str | None = None
-    slow: bool = False
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What came of a case: as Wrapup shows it, and as CloudAgent saw it."""
-
-    shown: dict[str, Any]
-    requests: list[Request]
-
-
-def knows(**settings: Any) -> Arrange:
-    """CloudAgent knows this, and nothing else, of the account."""
-    return lambda sandbox, customer, ucid: sandbox.account(customer, **settings)
-
-
-def knows_call(did: str) -> Arrange:
-    return lambda sandbox, customer, ucid: sandbox.account(customer, calls={ucid: did})
-
-
-def call_is_going_on(sandbox: Sandbox, customer: str, ucid: str) -> None:
-    sandbox.gate.accounts[customer].announce(ucid, ongoing=True)
-
-
-def call_holds(**wanted: str) -> Arrange:
-    """The call has a disposition already."""
-
-    def arrange(sandbox: Sandbox, customer: str, ucid: str) -> None:
-        held = Disposition(agent_id="a17", disposition="Sale", **wanted)
-        sandbox.gate.accounts[customer].announce(ucid).held = held
-
-    return arrange
-
-
-def failed(name: str, outcome: str, **more: Any) -> Case:
-    """A permanent refusal: one attempt, and the outcome is the cause."""
-    return Case(name, outcome, "failed", cause=outcome, **more)
-
-
-def waits(name: str, outcome: str, script: str = "", **more: Any) -> Case:
-    """Something that may pass, and does not: all attempts are used up."""
-    script = script and f"{script}*"
-    return Case(name, outcome, "failed", script, cause="attempts_exhausted", attempts=ATTEMPTS, **more)
-
-
-def unsure(name: str, outcome: str, script: str, **more: Any) -> Case:
-    """The same, and each time nobody knows whether the disposition was applied."""
-    return waits(name, outcome, script, certainty="sent_unknown", **more)
-
-
-def held(name: str, outcome: str, **more: Any) -> Case:
-    """The account is in trouble: it is held, and its disposition waits."""
-    return Case(name, outcome, "held", **more)
-
-
-def closed_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
+from app.wiring import Services
 
 WRONG_CALL = "Invalid ucid [{ucid}] or did [918012345678"
 SAVED = Case("Success", "saved", details="Disposition saved successfully")
@@ -221,53 +146,13 @@ SPELT = [
 CASES = [*TABLE, *ANYWAY, *PASSING, *SPELT]
 
 
-async def send(case: Case, number: int, services: Services, sandbox: Sandbox) -> dict[str, object]:
-    """Arranges CloudAgent for the case and makes its request."""
-    customer, call = f"customer{number}", ucid(number)
-    await open_account(services, sandbox, customer)
-    if case.base_url is not None:
-        base_url = case.base_url.format(sandbox=sandbox.url.removeprefix("http://"))
-        await services.accounts.set(customer, AccountSettings(base_url=base_url), actor="test")
-    case.arrange(sandbox, customer, call)
-    sandbox.script(call, case.script or [])
-    return fields(call, account=customer, **case.sent)
-
-
-async def play(settings: Settings, sandbox: Sandbox) -> dict[str, Seen]:
-    """Sends all cases and waits until all is settled."""
-    results: dict[str, Seen] = {}
-    async with open_services(settings, name="test") as services:
-        for slow in (False, True):
-            numbered = [(number, case) for number, case in enumerate(CASES) if case.slow is slow]
-            deadline = {"call_deadline_seconds": DEADLINE} if slow else {}
-            requests = [await send(case, number, services, sandbox) for number, case in numbered]
-            receipts = await asyncio.gather(*(services.intake.accept(request, OPERATOR) for request in requests))
-            whole = await deliver(
-                services, settings.model_copy(update=deadline), [receipt.id for receipt in receipts], seconds=30
-            )
-            for (number, case), shown in zip(numbered, whole, strict=True):
-                results[case.name] = Seen(shown, sandbox.seen(ucid(number)))
-    return results
-
-
-@pytest.fixture(scope="module")
-def settings_of_module(database_of_module: str, servers: ThrowawayServers) -> Settings:
-    return Settings(
-        database_url=database_of_module,
-        broker_url=servers.broker_url,
-        secret_keys=Fernet.generate_key().decode(),
-        retry_delays="10ms",
-        max_attempts=ATTEMPTS,
-    )
-
-
 @pytest.fixture(scope="module")
 def results(settings_of_module: Settings) -> Mapping[str, Seen]:
     """What came of each case, by its name."""
 
     async def run() -> dict[str, Seen]:
         async with Sandbox(api_key="k") as sandbox:
-            played = await play(settings_of_module, sandbox)
+            played = await play(settings_of_module, sandbox, CASES, "v3-query")
             paths = {request.path for request in sandbox.log}
             assert paths == {"/CAServices/Disposition/DispositionAPIV3.php"}, "a redirect was followed"
             return played
@@ -277,25 +162,12 @@ def results(settings_of_module: Settings) -> Mapping[str, Seen]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_reply_comes_to_its_state(results: Mapping[str, Seen], case: Case) -> None:
-    shown = results[case.name].shown
-    attempts = shown["attempts"]
-    assert (shown["state"], shown["outcome"], shown["cause"]) == (case.state, case.outcome, case.cause)
-    assert (len(attempts), shown["attempt_count"]) == (case.attempts, case.attempts)
-    assert attempts[0]["outcome"] == (case.first_outcome or case.outcome)
-    assert (attempts[-1]["outcome"], attempts[-1]["certainty"]) == (case.outcome, case.certainty)
-    assert (shown["finished_at"] is None) == (case.state == "held")
-    if case.details is not None:
-        assert attempts[-1]["reply_details"] == case.details.format(ucid=shown["ucid"])
+    check_state(case, results[case.name])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_arrival_has_one_attempt_with_its_end(results: Mapping[str, Seen], case: Case) -> None:
-    seen = results[case.name]
-    attempts = seen.shown["attempts"]
-    assert [attempt["number"] for attempt in attempts] == list(range(1, len(attempts) + 1))
-    assert all(attempt["finished_at"] and attempt["latency_ms"] is not None for attempt in attempts)
-    arrived = [attempt for attempt in attempts if attempt["certainty"] != "not_sent"]
-    assert [request.request_id for request in seen.requests] == [str(attempt["id"]) for attempt in arrived]
+    check_attempts(results[case.name])
 
 
 async def test_a_ucid_of_20_characters_never_gets_as_far_as_cloudagent(

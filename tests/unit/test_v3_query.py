@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from urllib.parse import parse_qsl
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_full_disposition_has_the_optional_ones_too() -> None:
     full = replace(
         CALL,
         comments="asked for Priya",
-        callback_time_text="2026-12-01 18:00:00",
+        callback_time=datetime.fromisoformat("2026-12-01T18:00"),
         callback_time_zone="Asia/Kolkata",
         pause_after_dispose=True,
         pause_reason="Lunch",
