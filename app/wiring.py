@@ -17,6 +17,7 @@ from app.cloudagent.transport import CloudAgentTransport
 from app.secrets import Cipher
 from app.services.accounts import Accounts, Directory
 from app.services.actions import Actions
+from app.services.attention import Attention
 from app.services.delivery import DeliverySettings, Pump
 from app.services.doorkeeper import Doorkeeper
 from app.services.failures import Failures
@@ -25,6 +26,7 @@ from app.services.intake import Intake
 from app.services.keys import Keys
 from app.services.reports import Reports
 from app.services.sessions import Sessions
+from app.services.trends import Trends
 from app.services.upkeep import Upkeep
 from app.services.users import Users
 from app.settings import Settings
@@ -48,6 +50,8 @@ class Services:
     users: Users
     sessions: Sessions
     reports: Reports
+    trends: Trends
+    attention: Attention
     health: Health
 
 
@@ -90,6 +94,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
         queue=settings.intake_queue,
     )
     cipher = Cipher(settings.require_secret_keys())
+    reports, health, failures = Reports(engine), Health(engine), Failures(engine)
     try:
         yield Services(
             settings=settings,
@@ -99,12 +104,14 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             accounts=Accounts(engine, cipher, bell, address_policy(settings)),
             actions=Actions(engine, bell),
             doorkeeper=Doorkeeper(engine, cipher),
-            failures=Failures(engine),
+            failures=failures,
             keys=Keys(engine),
             users=Users(engine),
             sessions=Sessions(engine, lifetime=settings.session_lifetime),
-            reports=Reports(engine),
-            health=Health(engine),
+            reports=reports,
+            trends=Trends(engine),
+            attention=Attention(health, failures),
+            health=health,
         )
     finally:
         await intake.drain()

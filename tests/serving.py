@@ -15,7 +15,9 @@ from app.web.main import create_app
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """Its URL while it runs."""
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(
+        create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False, proxy_headers=False
+    )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     while not server.started:

@@ -18,12 +18,14 @@ from app.embedded.processes import Command
 from app.secrets import Secret
 from app.services.accounts import AccountSettings
 from app.services.keys import Scope
+from app.services.users import Role, link_path
 from app.settings import Settings
 from app.storage import schema
 from app.storage.accounts import Account
 from app.wiring import Services, open_services
 
 ACCOUNT = "sandbox"
+_USER = "sandbox"
 _HOST = "127.0.0.1"
 
 
@@ -41,6 +43,7 @@ class Demo:
 
     stand_in: StandIn
     client_key: str
+    sign_in_token: str
 
     @property
     def url(self) -> str:
@@ -51,6 +54,10 @@ class Demo:
     def command(self) -> Command:
         """How to run the stand-in."""
         return sandbox_command(self.stand_in.address, customer=ACCOUNT, api_key=self.stand_in.api_key)
+
+    def sign_in_link(self, api_url: str) -> str:
+        """Signs its admin in on the pages, once, within an hour."""
+        return api_url + link_path(self.sign_in_token)
 
     def curl_line(self, api_url: str) -> str:
         """A disposition of a call that was not there before, to be pasted into a shell."""
@@ -95,7 +102,7 @@ async def prepare_sandbox(services: Services, data_dir: Path, wanted: bool | Non
     await _set_account(services, stand_in, changed=stand_in != before)
     if stand_in != before:
         write_private(file, json.dumps({"port": stand_in.address.port, "api_key": stand_in.api_key}) + "\n")
-    return Demo(stand_in, await _client_key(services, data_dir / "sandbox.key"))
+    return Demo(stand_in, await _client_key(services, data_dir / "sandbox.key"), await _sign_in_token(services))
 
 
 async def _set_account(services: Services, stand_in: StandIn, *, changed: bool) -> None:
@@ -127,6 +134,12 @@ async def _account(services: Services) -> Account | None:
         return await services.accounts.get(ACCOUNT)
     except NotFound:
         return None
+
+
+async def _sign_in_token(services: Services) -> str:
+    if not any(user.name == _USER for user in await services.users.all()):
+        await services.users.create(_USER, Role.ADMIN, actor="up")
+    return await services.users.link(_USER, actor="up")
 
 
 async def _client_key(services: Services, file: Path) -> str:

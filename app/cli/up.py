@@ -78,6 +78,7 @@ def _run(settings: Settings, api: Address, worker_processes: int | None, sandbox
         supervisor.start(*children)  # together; they will be stopped one by one, the last one first
         if demo:
             print(f"\nA disposition for the stand-in of CloudAgent:\n\n{demo.curl_line(api.url)}\n")
+            print(f"The pages, signed in (once, within an hour):\n\n{demo.sign_in_link(api.url)}\n")
         print(f"ready {api.url}", flush=True)
         supervisor.run()
 

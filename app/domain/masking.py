@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.domain.failures import Thing
+
 SHOWN_DIGITS = 4
 """Of a number, at its end."""
 
@@ -35,6 +37,18 @@ def masked(disposition: Mapping[str, Any]) -> dict[str, Any]:
         if part in shown:
             shown[part] = [_without(number, line) for line in shown[part]]
     return shown
+
+
+def masked_failure(failure: Mapping[str, Any]) -> dict[str, Any]:
+    """A failure as the API shows it, without a number that is what there is to fix."""
+    if failure["thing"] != Thing.DID:
+        return dict(failure)
+    number = str(failure["value"]).removeprefix("+")
+    hidden = mask_number(number)
+    return {
+        name: value.replace(number, hidden) if number and name in ("value", "hint", "reply") and value else value
+        for name, value in failure.items()
+    }
 
 
 def _without(number: str, line: Mapping[str, Any]) -> dict[str, Any]:

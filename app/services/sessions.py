@@ -139,7 +139,7 @@ class Sessions:
         await sessions.forget_expired(connection)
         await sessions.start(connection, user.id, digest=digest(token), address=address, lifetime=self.lifetime)
         await users.note_sign_in(connection, user.id)
-        await _tell(connection, user, "signed in", f"{how}, from {address}")
+        await _tell(connection, user, "signed in", how)
         return token
 
     async def _fits(self, stored: str | None, password: Secret) -> bool:

@@ -29,10 +29,21 @@ _FOLD = text("""
 """)
 
 
+# How much waits can't be told later from what came and went, so it is noted when a minute begins.
+_NOTE_WAITING = text("""
+    INSERT INTO counts_by_minute (minute, account_id, kind, key, n)
+    SELECT date_trunc('minute', now()), account_id, 'waiting', 'all', sum(n) FROM counts
+    WHERE kind = 'state' AND key IN ('queued', 'sending', 'retrying')
+    GROUP BY account_id HAVING sum(n) > 0
+    ON CONFLICT DO NOTHING
+""")
+
+
 async def fold_counts(connection: AsyncConnection) -> None:
-    """Adds up what the triggers appended since the last time."""
+    """Adds up what the triggers appended since the last time, and notes once a minute how much waits."""
     if await connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _FOLDING}):
         await connection.execute(_FOLD)
+        await connection.execute(_NOTE_WAITING)
 
 
 _EXPIRE = text(f"""

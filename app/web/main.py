@@ -26,6 +26,7 @@ from app.web import (
     stats,
     users,
 )
+from app.web.dashboard import router as dashboard
 from app.web.limits import ClientLimits, RateLimitHeaders
 from app.web.replies import JSONReply
 from app.web.shortcut import Shortcut
@@ -78,5 +79,6 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(api)
     for noun in (dispositions, batch, actions, failures, stats, accounts, keys, users, cloudagent, health, docs):
         api.include_router(noun.router)
+    api.include_router(dashboard)
     api.openapi = lambda: openapi.document_of(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return api

@@ -1,0 +1,13 @@
+"""The dashboard: pages for the people who run a floor. Each is an address that can be sent to a colleague, and works
+without a script; rules are in the services, here is what they look like.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.web.dashboard import accounts, dispositions, failures, overview, sign_in, static, users
+
+router = APIRouter()
+for _noun in (static, sign_in, overview, failures, dispositions, accounts, users):
+    router.include_router(_noun.router)

@@ -1,0 +1,196 @@
+"""Dispositions: the list with every filter in its address, one with all that happened to it, a call with all of its."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from app.domain.errors import InvalidInput
+from app.domain.filters import CAUSES, Filter, parse_filter
+from app.domain.lifecycle import State
+from app.services.keys import Caller
+from app.services.reports import Page
+from app.web.auth import Wired
+from app.web.dashboard import words
+from app.web.dashboard.rendering import address, milliseconds, render
+from app.web.dashboard.routing import PageRoute
+from app.web.dashboard.visitors import OperatorForm, Viewer
+from app.web.shapes import NO_NUL
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+PAGE_SIZE = 50
+
+_SINCES = {"1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days", "30d": "the last 30 days"}
+_TEXTS = {
+    "ucid": "Call (UCID)",
+    "agent_id": "Agent",
+    "did": "DID",
+    "disposition": "Disposition code",
+    "source": "Source",
+    "reference": "Reference",
+}
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")  # as browsers write it: no zone
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a timeline."""
+
+    at: datetime
+    icon: str
+    what: str
+    who: str | None = None
+    why: str | None = None
+    reply: str | None = None
+    details: str | None = None
+    notes: Sequence[str] = ()
+    request_id: UUID | None = None
+
+
+@router.get("/dispositions")
+async def show_list(
+    request: Request, services: Wired, visitor: Viewer, cursor: Annotated[UUID | None, Query()] = None
+) -> Response:
+    """The list, newest first."""
+    zone = ZoneInfo(services.settings.time_zone)
+    asked = request.query_params.multi_items()
+    if (cleaned := clean(asked, zone)) != asked:
+        return RedirectResponse(address("/dispositions", grouped(cleaned)), 303)
+    conditions = {name: values for name, values in grouped(asked).items() if name not in ("cursor", "said")}
+    page, faults = Page([], None), []
+    try:
+        page = await services.reports.page(wanted_by(conditions, visitor.caller), after=cursor, limit=PAGE_SIZE)
+    except InvalidInput as refused:
+        faults = [fault.message for fault in refused.faults]
+    return render(
+        request,
+        "dispositions.html",
+        status=422 if faults else 200,
+        faults=faults,
+        items=[*map(visitor.sees, page.items)],
+        chosen=lambda name: conditions.get(name, []),
+        first=lambda name: conditions.get(name, [""])[0],
+        empty=not conditions,
+        more_is_used=bool(conditions.keys() & {*_TEXTS, "cause", "to"}),
+        accounts=[one.customer for one in await services.accounts.all() if visitor.caller.owns(one.customer)],
+        sinces=_SINCES.items(),
+        causes=CAUSES,
+        texts=_TEXTS.items(),
+        before=_local(conditions.get("to", [""])[0], zone),
+        newer=address("/dispositions", conditions) if cursor else None,
+        older=address("/dispositions", conditions, cursor=page.next) if page.next else None,
+        downloads=[],
+        actions=[],
+    )
+
+
+@router.get("/dispositions/{disposition_id:uuid}")
+async def show_one(disposition_id: UUID, request: Request, services: Wired, visitor: Viewer) -> Response:
+    """One disposition."""
+    one = visitor.sees(await services.reports.disposition(disposition_id, visitor.caller))
+    return render(
+        request, "disposition.html", one=one, steps=timeline(one), advice=None, resendable=one["state"] != State.SENDING
+    )
+
+
+@router.post("/dispositions/{disposition_id:uuid}/retry")
+async def retry(disposition_id: UUID, services: Wired, posted: OperatorForm) -> Response:
+    """Sends a failed one again."""
+    await services.actions.retry(disposition_id, posted.caller, reason=posted.reason)
+    return RedirectResponse(f"/dispositions/{disposition_id}?said=retried", 303)
+
+
+@router.post("/dispositions/{disposition_id:uuid}/cancel")
+async def cancel(disposition_id: UUID, services: Wired, posted: OperatorForm) -> Response:
+    """Takes a waiting one back."""
+    await services.actions.cancel(disposition_id, posted.caller, reason=posted.reason)
+    return RedirectResponse(f"/dispositions/{disposition_id}?said=cancelled", 303)
+
+
+@router.get("/calls/{account}/{ucid}")
+async def show_call(
+    account: Annotated[str, Path(pattern=NO_NUL, max_length=200)],
+    ucid: Annotated[str, Path(pattern="^[0-9]{1,19}$")],
+    request: Request,
+    services: Wired,
+    visitor: Viewer,
+) -> Response:
+    """A call with all of its dispositions."""
+    wanted = wanted_by({"account": [account], "ucid": [ucid]}, visitor.caller)
+    page = await services.reports.page(wanted, after=None, limit=1000)
+    return render(request, "call.html", account=account, ucid=ucid, items=[*map(visitor.sees, page.items)])
+
+
+def grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """The values of each name."""
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def clean(asked: Sequence[tuple[str, str]], zone: ZoneInfo) -> list[tuple[str, str]]:
+    """A query without what a form sends for fields that were left empty, and with its times in full: an address that
+    means the same to every colleague."""
+    return [
+        (name, datetime.fromisoformat(value).replace(tzinfo=zone).isoformat() if _LOCAL.fullmatch(value) else value)
+        for name, value in ((name, value.strip()) for name, value in asked)
+        if value
+    ]
+
+
+def wanted_by(conditions: Mapping[str, Sequence[str]], caller: Caller) -> Filter:
+    """The filter of these conditions, for what is the caller's. Raises ``InvalidInput``."""
+    return parse_filter(conditions, datetime.now(UTC), only_accounts=caller.accounts)
+
+
+def timeline(one: Mapping[str, Any]) -> list[Step]:
+    """A disposition's attempts and events in one line of time, the oldest first."""
+    steps = [_attempt(attempt) for attempt in one["attempts"]] + [_event(event) for event in one["events"]]
+    return sorted(steps, key=lambda step: step.at)
+
+
+def _attempt(attempt: Mapping[str, Any]) -> Step:
+    outcome, certainty = attempt["outcome"], attempt["certainty"]
+    said = ": ".join(text for text in (attempt["reply_status"], attempt["reply_details"]) if text)
+    details = [
+        words.CERTAINTIES.get(certainty, ""),
+        f"HTTP {attempt['http_status']}" if attempt["http_status"] else "",
+        f"after {milliseconds(attempt['latency_ms'])}" if attempt["latency_ms"] is not None else "",
+    ]
+    return Step(
+        at=attempt["started_at"],
+        icon=words.ICONS.get(outcome, "retrying") if outcome else "sending",
+        what=f"Try {attempt['number']}: {words.outcome(outcome) if outcome else 'under way'}",
+        reply=said or None,
+        details=", ".join(part for part in details if part) or None,
+        notes=attempt["notes"],
+        request_id=attempt["id"],
+    )
+
+
+def _event(event: Mapping[str, Any]) -> Step:
+    return Step(
+        at=event["at"],
+        icon=event["to"] or "queued",
+        what=event["action"].capitalize(),
+        who=words.actor(event["actor"]),
+        why=words.outcome(event["reason"]) if event["reason"] in words.OUTCOMES else event["reason"],
+    )
+
+
+def _local(text: str, zone: ZoneInfo) -> str:
+    """A moment as a browser's field has it; nothing for what is no moment."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%dT%H:%M}"
+    except ValueError:
+        return ""

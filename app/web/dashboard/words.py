@@ -1,0 +1,109 @@
+"""What the pages call things: plain words for states, outcomes and holds, for people who run a floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.domain.lifecycle import Cause, State
+from app.domain.replies import REMEDIES, Certainty, Outcome, Remedy
+
+STATES: Mapping[str, str] = {
+    State.QUEUED: "Waits for its first attempt",
+    State.SENDING: "Is being sent to CloudAgent now",
+    State.RETRYING: "Waits to be tried again",
+    State.HELD: "Waits because its account is on hold",
+    State.DELIVERED: "CloudAgent has it",
+    State.FAILED: "Not delivered, and not tried again by itself",
+    State.SUPERSEDED: "A newer one of the same call took its place",
+    State.CANCELLED: "Taken back by a person",
+}
+
+OUTCOMES: Mapping[str, str] = {
+    Outcome.SAVED: "Saved",
+    Outcome.QUEUED_UPSTREAM: "Queued in CloudAgent",
+    Outcome.UPDATED: "Updated",
+    Outcome.CONFIRMED_BY_CONFLICT: "Was there already",
+    Outcome.AUTHENTICATION_FAILED: "Credentials refused",
+    Outcome.MISCONFIGURED: "Wrong address of CloudAgent",
+    Outcome.INVALID_CALL: "Call not known",
+    Outcome.INVALID_ACTION: "Action not taken",
+    Outcome.EMPTY_DISPOSITION: "Disposition code not taken",
+    Outcome.INVALID_AGENT: "Agent not known",
+    Outcome.INVALID_CALLBACK_TIME: "Call-back time not taken",
+    Outcome.PAUSE_REASON_MISSING: "Pause reason missing",
+    Outcome.ALREADY_DISPOSED: "Disposed by somebody else",
+    Outcome.REFUSED: "Refused, in words that are not known",
+    Outcome.RETRY_LATER: "CloudAgent asks to try later",
+    Outcome.RATE_LIMITED: "Too many calls for CloudAgent",
+    Outcome.UPSTREAM_ERROR: "CloudAgent broke",
+    Outcome.UNREACHABLE: "CloudAgent not reached",
+    Outcome.NO_REPLY: "No answer in time",
+    Outcome.UNREADABLE_REPLY: "Answer not readable",
+    Outcome.UNKNOWN: "Not known: the worker was lost",
+    Cause.EXPIRED: "Too old: it waited too long",
+    Cause.ATTEMPTS_EXHAUSTED: "Tried as often as allowed",
+}
+"""Outcomes of an attempt, and causes of a failure."""
+
+ICONS: Mapping[str, str] = {
+    outcome: "delivered" if remedy is Remedy.NONE else "retrying" if remedy is Remedy.WAIT else "failed"
+    for outcome, remedy in REMEDIES.items()
+}
+"""The sign of an attempt's outcome."""
+
+CERTAINTIES: Mapping[str, str] = {
+    Certainty.ANSWERED: "CloudAgent answered",
+    Certainty.NOT_SENT: "Never reached CloudAgent",
+    Certainty.SENT_UNKNOWN: "CloudAgent may have acted on it",
+}
+
+OWNERS: Mapping[str, str] = {
+    "data": "Whoever looks after the CRM's data",
+    "credentials": "Whoever has CloudAgent's apiKey",
+    "cloudagent": "CloudAgent, or the network to it",
+    "wrapup": "Whoever runs Wrapup",
+}
+
+SAID: Mapping[str, str] = {
+    "password": "Your password is changed. All your other sessions have ended.",
+    "retried": "It will be sent again in a moment.",
+    "cancelled": "It is taken back, and will not be sent.",
+    "resent": "This is the corrected one. It will be sent in a moment; the old one stays as it was.",
+    "held": "Nothing more is sent for this account until it is released. What comes in waits.",
+    "released": "Deliveries of this account go on.",
+    "key": "The new apiKey is stored. If the account is on hold, release it to let deliveries go on.",
+    "saved": "Saved.",
+    "acknowledged": "Noted. The group is shown as known until it comes back.",
+    "role": "The role is changed, from the user's next click on.",
+    "disabled": "The user has no access any more, and all their sessions have ended.",
+    "enabled": "The user has access again.",
+}
+"""What a page says after something was done, by the word in its address: never a text from there."""
+
+
+def outcome(name: str | None) -> str:
+    """An outcome or a cause in plain words."""
+    return OUTCOMES.get(name or "", (name or "").replace("_", " ").capitalize())
+
+
+def actor(name: str) -> str:
+    """Who did it, for people: a user by name, a program by what it is."""
+    kind, _, rest = name.partition(":")
+    match kind:
+        case "user":
+            return rest
+        case "client":
+            return f"{rest} (program)"
+        case "drop-in":
+            return f"{rest} (drop-in)"
+        case "cli" | "up":
+            return "command line"
+        case "worker" | "scheduler":
+            return f"Wrapup ({kind})"
+        case _:
+            return name
+
+
+def source(name: str) -> str:
+    """Who sent it: a source by its name, a client as a program."""
+    return actor(name) if ":" in name else name

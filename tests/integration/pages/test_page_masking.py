@@ -1,0 +1,34 @@
+"""Customers' numbers and agents' notes: on no page for a viewer, on all for who works with them."""
+
+from __future__ import annotations
+
+from deliveries import ucid
+from visitors import Pages, fail
+
+from app.services.users import Role
+from app.storage.failures import Wanted
+
+DID = "919812345678"
+NOTE = "her mother is ill"
+
+
+async def test_a_viewer_sees_no_number_and_no_note_on_any_page(pages: Pages) -> None:
+    one = await fail(pages, ucid(1), cause="invalid_call", did=DID, comments=NOTE)
+    pages.sql("UPDATE events SET reason = %s WHERE disposition_id = %s", f"about {DID}", one)
+    [failure] = (await pages.services.failures.all(Wanted(), limit=1)).failures
+    addresses = (
+        *("/", "/failures", f"/failures/{failure['id']}", "/dispositions", f"/dispositions/{one}"),
+        *(f"/calls/acme/{ucid(1)}", "/accounts", "/accounts/acme"),
+    )
+    viewer, operator = await pages.user(Role.VIEWER), await pages.user(Role.OPERATOR)
+    seen = {Role.VIEWER: "", Role.OPERATOR: ""}
+    for path in addresses:
+        for visitor, role in ((viewer, Role.VIEWER), (operator, Role.OPERATOR)):
+            answer = await visitor.get(path)
+            assert answer.status_code == 200, path
+            seen[role] += answer.text
+    assert DID not in seen[Role.VIEWER]
+    assert NOTE not in seen[Role.VIEWER]
+    assert "5678" in seen[Role.VIEWER]  # the last digits, to tell one from another
+    assert DID in seen[Role.OPERATOR]
+    assert NOTE in seen[Role.OPERATOR]
