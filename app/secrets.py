@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -51,6 +52,8 @@ class Cipher:
                 "WRAPUP_SECRET_KEYS holds something that is no Fernet key (32 bytes in url-safe base64). Make one "
                 "with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
             ) from None
+        # Deliveries ask for the same few apiKeys thousands of times a second.
+        self._decrypted = lru_cache(maxsize=1000)(self._decrypt)
 
     def encrypt(self, secret: Secret) -> str:
         """The secret as a Fernet token."""
@@ -58,6 +61,9 @@ class Cipher:
 
     def decrypt(self, token: str) -> Secret:
         """The secret of a token; raises ``ConfigurationError`` if no key fits."""
+        return self._decrypted(token)
+
+    def _decrypt(self, token: str) -> Secret:
         try:
             return Secret(self._fernet.decrypt(token.encode()).decode())
         except InvalidToken:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -40,28 +40,24 @@ _LEAVES = leaves(DELIVER)
 # The guard is twofold: the caller holds the lock of a call whose epoch is the attempt's, and the disposition is still
 # ``sending``. The call's ``next_at`` keeps what intake wrote while the lease was held: a newer disposition goes next.
 # One time for the attempt and its disposition: the statement's, which began after the lock was there.
+# Rows travel as one JSON text: the database reads it faster than Python writes an array for each column.
 _FINISH = text(f"""
     WITH finish AS MATERIALIZED (
-        SELECT * FROM unnest(
-            CAST(:call_ids AS bigint[]), CAST(:epochs AS int[]), CAST(:disposition_ids AS uuid[]),
-            CAST(:attempt_ids AS uuid[]), CAST(:outcomes AS text[]), CAST(:certainties AS text[]),
-            CAST(:http_statuses AS int[]), CAST(:reply_statuses AS text[]), CAST(:reply_details AS text[]),
-            CAST(:latencies AS int[]), CAST(:states AS text[]), CAST(:causes AS text[]),
-            CAST(:next_ats AS timestamptz[]), CAST(:formats AS text[]), CAST(:put_back AS bool[]),
-            CAST(:final AS bool[]), CAST(:actions AS text[]), CAST(:finished AS bool[]), CAST(:notes AS text[]))
-            AS f(call_id, epoch, disposition_id, attempt_id, outcome, certainty, http_status, reply_status,
-                 reply_details, latency_ms, state, cause, next_at, format, put_back, final, action, finished, note)
+        SELECT * FROM json_to_recordset(CAST(:rows AS json))
+            AS f(call_id bigint, epoch int, disposition_id uuid, attempt_id uuid, outcome text, certainty text,
+                 http_status int, reply_status text, reply_details text, latency_ms int, state text, cause text,
+                 next_at timestamptz, format text, put_back int, final bool, action text, finished bool, notes text[])
     ), attempt AS (
         UPDATE attempts a
         SET finished_at = CASE WHEN f.finished THEN statement_timestamp() END, outcome = f.outcome,
             certainty = f.certainty, http_status = f.http_status, reply_status = f.reply_status,
             reply_details = f.reply_details, latency_ms = f.latency_ms,
-            notes = a.notes || CASE WHEN f.note = '' THEN '{{}}' ELSE string_to_array(f.note, E'\\n') END
+            notes = a.notes || f.notes
         FROM finish f WHERE a.id = f.attempt_id AND a.outcome IS NULL
     ), moved AS (
         UPDATE dispositions d
         SET state = f.state, outcome = f.outcome, cause = f.cause, next_attempt_at = f.next_at,
-            callback_format = coalesce(f.format, d.callback_format), tries = d.tries - f.put_back::int,
+            callback_format = coalesce(f.format, d.callback_format), tries = d.tries - f.put_back,
             finished_at = CASE WHEN f.final THEN statement_timestamp() END
         FROM finish f WHERE d.id = f.disposition_id AND d.state IN {_LEAVES}
         RETURNING d.id, d.account_id, old.state AS from_state, d.state, d.cause, f.action
@@ -107,29 +103,33 @@ async def landed_before(connection: AsyncConnection, disposition_ids: Collection
 
 async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, worker: str) -> None:
     """Records the ends of attempts whose calls are locked by the caller and still theirs."""
-    columns: defaultdict[str, list[object]] = defaultdict(list)
-    for one in finishes:
-        verdict, decision = one.verdict, one.decision
-        columns["call_ids"].append(one.call_id)
-        columns["epochs"].append(one.epoch)
-        columns["disposition_ids"].append(one.disposition_id)
-        columns["attempt_ids"].append(one.attempt_id)
-        columns["outcomes"].append(verdict.outcome.value)
-        columns["certainties"].append(verdict.certainty.value)
-        columns["http_statuses"].append(verdict.http_status)
-        columns["reply_statuses"].append(verdict.reply_status)
-        columns["reply_details"].append(verdict.reply_details)
-        columns["latencies"].append(verdict.latency_ms if one.finished else None)
-        columns["states"].append(decision.edge.enters.value)
-        columns["causes"].append(None if decision.cause is None else str(decision.cause))
-        columns["next_ats"].append(decision.next_attempt_at)
-        columns["formats"].append(one.next_format)
-        columns["put_back"].append(decision.edge is PUT_BACK)
-        columns["final"].append(decision.edge.enters in FINAL)
-        columns["actions"].append(decision.edge.action)
-        columns["finished"].append(one.finished)
-        columns["notes"].append("\n".join(one.notes))
-    await connection.execute(_FINISH, {**columns, "worker": worker})
+    rows = orjson.dumps([_row(one) for one in finishes]).decode()
+    await connection.execute(_FINISH, {"rows": rows, "worker": worker})
+
+
+def _row(one: Finish) -> dict[str, object]:
+    verdict, decision = one.verdict, one.decision
+    return {
+        "call_id": one.call_id,
+        "epoch": one.epoch,
+        "disposition_id": one.disposition_id,
+        "attempt_id": one.attempt_id,
+        "outcome": verdict.outcome,
+        "certainty": verdict.certainty,
+        "http_status": verdict.http_status,
+        "reply_status": verdict.reply_status,
+        "reply_details": verdict.reply_details,
+        "latency_ms": verdict.latency_ms if one.finished else None,
+        "state": decision.edge.enters,
+        "cause": decision.cause,
+        "next_at": decision.next_attempt_at,
+        "format": one.next_format,
+        "put_back": int(decision.edge is PUT_BACK),
+        "final": decision.edge.enters in FINAL,
+        "action": decision.edge.action,
+        "finished": one.finished,
+        "notes": list(one.notes),
+    }
 
 
 async def note_late(connection: AsyncConnection, late: Sequence[tuple[UUID, Verdict, datetime]]) -> None:
