@@ -1,0 +1,50 @@
+"""axe finds nothing on any page, light or dark; and each fits on a phone. The pictures are for a person to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from floor import SCREENSHOTS, Floor, pages_of, signed_in
+from playwright.async_api import Browser, Page
+
+WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe finds, with the places."""
+    result: Any = (await Axe().run(page, options=WCAG)).response
+    return [
+        f"{found['id']}: {node['html'][:200]} ({node.get('failureSummary', '')[:200]})"
+        for found in result["violations"]
+        for node in found["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_no_page_breaks_a_rule(browser: Browser, floor: Floor, scheme: Any) -> None:
+    found = {}
+    async with signed_in(browser, floor, color_scheme=scheme, viewport=WIDE) as person:
+        for name, address in (await pages_of(floor)).items():
+            await person.page.goto(address)
+            await person.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-wide.png", full_page=True)
+            await person.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+            found[name] = await violations(person.page)
+        await person.page.get_by_role("button", name="Sign out").click()
+        await person.page.screenshot(path=SCREENSHOTS / f"sign-in-{scheme}-wide.png")
+        found["sign-in"] = await violations(person.page)
+    assert {name: broken for name, broken in found.items() if broken} == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_fits_on_a_phone(browser: Browser, floor: Floor, scheme: Any) -> None:
+    too_wide = []
+    async with signed_in(browser, floor, color_scheme=scheme, viewport=NARROW) as person:
+        for name, address in (await pages_of(floor)).items():
+            await person.page.goto(address)
+            await person.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-narrow.png", full_page=True)
+            if await person.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                too_wide.append(name)
+    assert too_wide == []
