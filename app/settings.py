@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.durations import parse_duration
 from app.domain.errors import ConfigurationError
+from app.domain.lane import LanePolicy
 from app.domain.retry import RetryPolicy
 
 Network = IPv4Network | IPv6Network
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     retry_delays: Durations = _parse_durations("5s,15s,1m,5m,15m,1h,2h,4h,8h")
     max_attempts: int = Field(default=20, ge=1, le=1000)
     max_age: Duration = timedelta(hours=72)
+    breaker_pauses: Durations = _parse_durations("1s,2s,5s,10s,30s")
     pause_after_dispose_limit: Duration = timedelta(minutes=5)
 
     # Taking in.
@@ -126,6 +128,11 @@ class Settings(BaseSettings):
     def retry_policy(self) -> RetryPolicy:
         """The schedule of repeats."""
         return RetryPolicy(delays=tuple(self.retry_delays), max_attempts=self.max_attempts)
+
+    @property
+    def lane_policy(self) -> LanePolicy:
+        """When an account's lane comes into doubt, and how long it waits for its probes."""
+        return LanePolicy(pauses=tuple(self.breaker_pauses))
 
     def require_database_url(self) -> str:
         """The database's URL; raises ``ConfigurationError`` if there is none."""

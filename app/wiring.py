@@ -133,6 +133,7 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
         start_within=settings.start_within,
         lease=settings.lease,
         retry=settings.retry_policy,
+        lane=settings.lane_policy,
         pause_limit=settings.pause_after_dispose_limit,
     )
     try:

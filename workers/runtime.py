@@ -17,7 +17,8 @@ import structlog
 import uuid_utils.compat as uuids
 import uvloop
 
-from app.services.delivery import Pump, recover
+from app.services.attempts import recover
+from app.services.delivery import Pump
 from app.settings import Settings
 from app.storage import processes
 from app.storage.engine import DATABASE_TROUBLE

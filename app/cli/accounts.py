@@ -22,7 +22,8 @@ Customer = Annotated[str, typer.Argument(help="CloudAgent's user name.", show_de
 
 _SHOWN = (
     *("customer", "base_url", "path", "api", "max_in_flight", "rate_per_second", "callback_format"),
-    *("on_hold", "hold_cause", "hold_reason", "held_at", "created_at", "updated_at"),
+    *("late_callback", "on_hold", "hold_cause", "hold_reason", "held_at", "doubt", "probe_at", "learned_rate"),
+    *("created_at", "updated_at"),
 )
 
 
@@ -37,14 +38,19 @@ def set_account(
     api: Annotated[str | None, typer.Option(help=f"The flavour of the API: {', '.join(FLAVOURS)}")] = None,
     rate_per_second: Annotated[float | None, typer.Option(help="Calls a second at most; 0: no limit.")] = None,
     max_in_flight: Annotated[int | None, typer.Option(help="Calls at a time at most.")] = None,
+    late_callback: Annotated[
+        str | None, typer.Option(help="Once a call-back time has passed: `deliver` all the same, or `review` first.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an account, or change what is given of it.
 
-    A new apiKey does not release a hold: `wrapup accounts release` does.
+    With a new apiKey or address one call goes first, as a probe. That lifts a hold whose cause was the old one; what
+    an operator holds `wrapup accounts release` lets go.
     """
-    if not api_key_stdin and all(one is None for one in (base_url, path, api, rate_per_second, max_in_flight)):
+    given = (base_url, path, api, rate_per_second, max_in_flight, late_callback)
+    if not api_key_stdin and all(one is None for one in given):
         raise typer.BadParameter("nothing to set: give --api-key-stdin or another option")
     settings = AccountSettings(
         api_key=read_secret("api_key", f"apiKey of {customer}") if api_key_stdin else None,
@@ -53,6 +59,7 @@ def set_account(
         api=api,
         max_in_flight=max_in_flight,
         rate_per_second=rate_per_second,
+        late_callback=late_callback,
     )
 
     async def work(services: Services) -> Account:
@@ -76,13 +83,12 @@ def list_accounts(data_dir: DataDir = None, as_json: AsJsonLines = False) -> Non
         for account in found:
             print_json(_shown(account))
         return
-    rows = table("account", "base URL", "API", "in flight", "a second", "on hold", "since", "why")
+    rows = table("account", "base URL", "API", "in flight", "a second", "in doubt", "on hold", "since", "why")
     for one in found:
-        rate = "any" if one.rate_per_second is None else f"{one.rate_per_second:g}"
         where = one.base_url + (one.path or "")
-        limits = (str(one.max_in_flight), rate)
+        limits = (str(one.max_in_flight), _rate(one))
         hold = map(cell, (one.hold_cause, one.held_at, one.hold_reason))
-        rows.add_row(cell(one.customer), cell(where), cell(one.api), *limits, *hold)
+        rows.add_row(cell(one.customer), cell(where), cell(one.api), *limits, _doubt(one), *hold)
     console(wide=True).print(rows)
 
 
@@ -106,6 +112,15 @@ def release(customer: Customer, reason: Reason = None, data_dir: DataDir = None,
     _print(run(work, data_dir), as_json)
 
 
+def _rate(account: Account) -> str:
+    rate = "any" if account.rate_per_second is None else f"{account.rate_per_second:g}"
+    return rate if account.learned_rate is None else f"{rate}, now {account.learned_rate:.2g}"
+
+
+def _doubt(account: Account) -> str:
+    return "" if account.doubt is None else f"{account.doubt}, probe {cell(account.probe_at)}"
+
+
 def _shown(account: Account) -> dict[str, Any]:
     return {name: getattr(account, name) for name in _SHOWN}
 
@@ -116,5 +131,9 @@ def _print(account: Account, as_json: bool) -> None:
     elif account.on_hold:
         why = f": {account.hold_reason}" if account.hold_reason else ""
         print(cell(f"{account.customer} on hold ({account.hold_cause}){why}"))
+    elif account.doubt is not None:
+        print(
+            cell(f"{account.customer} {account.base_url}, in doubt ({account.doubt}): one call goes first, as a probe")
+        )
     else:
         print(cell(f"{account.customer} {account.base_url}"))

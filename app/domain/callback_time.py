@@ -50,6 +50,20 @@ class CallbackFormat(StrEnum):
         return CallbackFormat.MDY if self is CallbackFormat.YMD else CallbackFormat.YMD
 
 
+class LateCallback(StrEnum):
+    """What an account wants with a disposition whose call-back time has passed before it could be delivered."""
+
+    DELIVER = "deliver"
+    """Send it all the same; the attempt says so."""
+    REVIEW = "review"
+    """Don't send it: it fails as ``callback_passed``, until somebody has looked at it and sends it again."""
+
+
+def has_passed(moment: datetime, zone: str | None, now: datetime) -> bool:
+    """True if the wall time ``moment`` in ``zone`` (default: CloudAgent's) is not after ``now`` (aware)."""
+    return moment.replace(tzinfo=ZoneInfo(zone or DEFAULT_ZONE)) <= now
+
+
 def format_callback_time(moment: datetime, form: CallbackFormat) -> str:
     """``moment`` (naive wall time) as CloudAgent's parameter ``callBackTime``."""
     return moment.strftime("%Y-%m-%d %H:%M:%S" if form is CallbackFormat.YMD else "%m/%d/%Y %H:%M:%S")

@@ -80,6 +80,8 @@ _DATA: Mapping[str, str] = {
     "pause_reason, or without pause_after_dispose.",
     Outcome.ALREADY_DISPOSED: "These calls had a disposition already, and the account '{account}' can't change one: "
     "check them in CloudAgent; if they are right, nothing is to be done.",
+    Outcome.CALLBACK_PASSED: "The call-back time of these had passed before they could be delivered, and the account "
+    "'{account}' wants to look first: retry those that still make sense, or resend them with another time.",
     Outcome.REFUSED: "CloudAgent refused these in words that Wrapup does not know: “{value}”. Read them, correct what "
     "they name, then resend; and tell Wrapup's developers, so that the words get a name.",
 }
@@ -137,14 +139,14 @@ def advise_hold(account: str, cause: str) -> Advice:
     """Whose a hold is, and how it ends."""
     if cause == Outcome.AUTHENTICATION_FAILED:
         hint = (
-            f"CloudAgent refuses the credentials of '{account}': get the right apiKey, set it, then release the "
-            "account; what waits goes out by itself."
+            f"CloudAgent refuses the credentials of '{account}': get the right apiKey and set it. That lifts the hold, "
+            "and what waits goes out by itself."
         )
         return Advice(Owner.CREDENTIALS, hint)
     if cause == Outcome.MISCONFIGURED:
         hint = (
-            f"Nothing of CloudAgent's answers at the address of '{account}': set its base URL or path, then release "
-            "the account; what waits goes out by itself."
+            f"Nothing of CloudAgent's answers at the address of '{account}': set its base URL or path. That lifts the "
+            "hold, and what waits goes out by itself."
         )
         return Advice(Owner.CREDENTIALS, hint)
     if cause == "operator":

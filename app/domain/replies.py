@@ -39,6 +39,7 @@ class Outcome(StrEnum):
     NO_REPLY = "no_reply"
     UNREADABLE_REPLY = "unreadable_reply"
     UNKNOWN = "unknown"
+    CALLBACK_PASSED = "callback_passed"
 
 
 class Remedy(StrEnum):
@@ -81,6 +82,7 @@ REMEDIES: Mapping[Outcome, Remedy] = {
     Outcome.NO_REPLY: Remedy.WAIT,
     Outcome.UNREADABLE_REPLY: Remedy.WAIT,
     Outcome.UNKNOWN: Remedy.WAIT,
+    Outcome.CALLBACK_PASSED: Remedy.FIX_DATA,  # never sent: a person looks at it first, as the account wants it
 }
 
 

@@ -15,7 +15,7 @@ from app.domain.lifecycle import (
     Cause,
     Edge,
 )
-from app.domain.replies import Outcome, Remedy, Verdict
+from app.domain.replies import Remedy, Verdict
 
 # A Retry-After below the first is a slip of theirs, above the second it would outlive the disposition's usefulness.
 RETRY_AFTER_FLOOR = timedelta(seconds=1)
@@ -41,7 +41,6 @@ class Decision:
     edge: Edge
     cause: str | None = None  # why it failed: an outcome or a ``Cause``
     next_attempt_at: datetime | None = None
-    hold: Outcome | None = None  # put the account on hold, for this reason
     other_format: bool = False  # the next attempt writes the call-back time in the account's other format
 
 
@@ -51,7 +50,8 @@ class Situation:
 
     ``tries`` counts the attempts that were the disposition's own, this one included: an attempt that only showed
     that the account is in trouble is no try. ``jitter`` is a random number in [0, 1), drawn by the caller.
-    ``other_format_left``: there is a call-back time, and its other format was not tried yet.
+    ``attempts`` counts all of them. ``other_format_left``: there is a call-back time, and its other format was not
+    tried yet.
     """
 
     tries: int
@@ -59,6 +59,7 @@ class Situation:
     expires_at: datetime
     jitter: float
     other_format_left: bool = False
+    attempts: int = 1
 
 
 def decide(verdict: Verdict, situation: Situation, policy: RetryPolicy) -> Decision:
@@ -69,7 +70,7 @@ def decide(verdict: Verdict, situation: Situation, policy: RetryPolicy) -> Decis
         case Remedy.FIX_DATA:
             return Decision(FAIL, cause=verdict.outcome)
         case Remedy.FIX_ACCOUNT:
-            return Decision(PUT_BACK, next_attempt_at=situation.now, hold=verdict.outcome)
+            return Decision(PUT_BACK, next_attempt_at=situation.now + _before_another_refusal(situation, policy))
         case Remedy.OTHER_FORMAT:
             if not situation.other_format_left:
                 return Decision(FAIL, cause=verdict.outcome)
@@ -78,6 +79,13 @@ def decide(verdict: Verdict, situation: Situation, policy: RetryPolicy) -> Decis
             pause = policy.delay(situation.tries, situation.jitter)
             asked = parse_retry_after(verdict.retry_after, situation.now)
             return _again(situation, policy, situation.now + max(pause, asked or pause))
+
+
+def _before_another_refusal(situation: Situation, policy: RetryPolicy) -> timedelta:
+    """At once, since the account is asked once more and then held. Later if it goes on: where the others get through,
+    something in this one is refused (a firewall's 403), and without a pause it would take the lane from them for ever.
+    """
+    return policy.delay(situation.attempts - 1, situation.jitter) if situation.attempts > 1 else timedelta(0)
 
 
 def _again(situation: Situation, policy: RetryPolicy, at: datetime, *, other_format: bool = False) -> Decision:

@@ -6,20 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.broker import Bell
 from app.cloudagent.addresses import AddressPolicy, check_base_url, check_path
 from app.cloudagent.client import FLAVOURS
-from app.domain.errors import Fault, InvalidInput, NotFound
+from app.domain.callback_time import LateCallback
+from app.domain.errors import ConfigurationError, Fault, InvalidInput, NotFound
 from app.domain.refusals import quoted
+from app.domain.replies import Outcome
 from app.secrets import Cipher, Secret
 from app.storage import accounts as account_rows
-from app.storage import events
+from app.storage import events, lanes
 from app.storage.accounts import Account
 
 DEFAULT_BASE_URL = "https://in1-ccaas-api.ozonetel.com"
 HELD_BY_OPERATOR = "operator"
+
+# Holds that say that the account was set up wrongly, so that setting it up anew may lift them.
+_SET_UP_WRONGLY = frozenset({Outcome.AUTHENTICATION_FAILED, Outcome.MISCONFIGURED})
 
 
 class Directory:
@@ -51,6 +56,7 @@ class AccountSettings:
     api: str | None = None
     max_in_flight: int | None = None
     rate_per_second: float | None = None  # 0: no limit
+    late_callback: str | None = None
 
 
 class Accounts:
@@ -65,7 +71,8 @@ class Accounts:
     async def set(self, customer: str, settings: AccountSettings, *, actor: str) -> Account:
         """Makes the account or changes it; raises ``InvalidInput`` with every fault.
 
-        A new apiKey does not release an account that is on hold: whoever changes it says when it goes on.
+        With a new apiKey or address one call goes first, as a probe, and the others follow if it is answered. That
+        lifts a hold whose cause was the old one; an operator's hold stays.
         """
         faults = self._faults(customer, settings)
         async with self._engine.begin() as connection:
@@ -80,17 +87,27 @@ class Accounts:
                 account_id = await account_rows.create(connection, {"customer": customer, **values})
             else:
                 account_id = account.id
+                await lanes.lock(connection, [account_id])  # before the account's own row, as everybody does
+                account = await self._read(connection, customer)
                 await account_rows.change(connection, account_id, values)
-            await events.tell(
+            await self._tell(
                 connection,
+                account_id,
+                customer,
                 actor=actor,
                 action="account changed" if account else "account created",
-                subject=f"account:{customer}",
-                account_id=account_id,
                 reason="set: " + ", ".join(sorted(values)),
             )
+            if account is not None and (anew := self._anew(account, settings)):
+                await lanes.doubt(connection, account_id)
+                if account.hold_cause in _SET_UP_WRONGLY and await account_rows.release(connection, account_id):
+                    reason = f"new: {', '.join(anew)}"
+                    await self._tell(
+                        connection, account_id, customer, actor=actor, action="account released", reason=reason
+                    )
             changed = await account_rows.read(connection, customer)
         assert changed is not None
+        self._bell.ring()
         return changed
 
     async def hold(self, customer: str, *, actor: str, reason: str | None = None) -> Account:
@@ -99,28 +116,18 @@ class Accounts:
             account = await self._read(connection, customer)
             held = await account_rows.hold(connection, account.id, cause=HELD_BY_OPERATOR, reason=reason)
             if held:
-                await events.tell(
-                    connection,
-                    actor=actor,
-                    action="account held",
-                    subject=f"account:{customer}",
-                    account_id=account.id,
-                    reason=reason,
-                )
+                await self._tell(connection, account.id, customer, actor=actor, action="account held", reason=reason)
             return await self._read(connection, customer)
 
     async def release(self, customer: str, *, actor: str, reason: str | None = None) -> Account:
-        """Lets the account's deliveries go on. Releasing what is not held changes nothing."""
+        """Lets the account's deliveries go on, one as a probe first. Releasing what is not held changes nothing."""
         async with self._engine.begin() as connection:
             account = await self._read(connection, customer)
+            await lanes.lock(connection, [account.id])
             if await account_rows.release(connection, account.id):
-                await events.tell(
-                    connection,
-                    actor=actor,
-                    action="account released",
-                    subject=f"account:{customer}",
-                    account_id=account.id,
-                    reason=reason,
+                await lanes.doubt(connection, account.id)
+                await self._tell(
+                    connection, account.id, customer, actor=actor, action="account released", reason=reason
                 )
             released = await self._read(connection, customer)
         self._bell.ring()
@@ -136,11 +143,41 @@ class Accounts:
         async with self._engine.connect() as connection:
             return await account_rows.read_all(connection)
 
-    async def _read(self, connection: Any, customer: str) -> Account:
+    async def _read(self, connection: AsyncConnection, customer: str) -> Account:
         account = await account_rows.read(connection, customer)
         if account is None:
             raise no_account(customer)
         return account
+
+    async def _tell(
+        self,
+        connection: AsyncConnection,
+        account_id: int,
+        customer: str,
+        *,
+        actor: str,
+        action: str,
+        reason: str | None,
+    ) -> None:
+        subject = f"account:{customer}"
+        await events.tell(connection, actor=actor, action=action, subject=subject, account_id=account_id, reason=reason)
+
+    def _anew(self, account: Account, settings: AccountSettings) -> list[str]:
+        """Which of the settings that decide whether CloudAgent answers are not what they were."""
+        anew = [
+            name
+            for name in ("base_url", "path", "api")
+            if (value := getattr(settings, name)) is not None and value != getattr(account, name)
+        ]
+        if settings.api_key is not None and not self._is_current(account, settings.api_key):
+            anew.append("api_key")
+        return anew
+
+    def _is_current(self, account: Account, api_key: Secret) -> bool:
+        try:
+            return self._cipher.decrypt(account.api_key).reveal() == api_key.reveal()
+        except ConfigurationError:
+            return False  # it can't have been sent, so whatever comes now is new
 
     def _values(self, settings: AccountSettings) -> dict[str, Any]:
         """The columns that the settings change."""
@@ -149,6 +186,7 @@ class Accounts:
             "path": settings.path,
             "api": settings.api,
             "max_in_flight": settings.max_in_flight,
+            "late_callback": settings.late_callback,
         }
         values = {name: value for name, value in plain.items() if value is not None}
         if settings.api_key is not None:
@@ -170,6 +208,9 @@ class Accounts:
             faults.append(_fault("max_in_flight", f"is {most}; it must be between 1 and 10000."))
         if rate is not None and not 0 <= rate <= 100_000:
             faults.append(_fault("rate_per_second", f"is {rate:g}; it must be between 0 (no limit) and 100000."))
+        if settings.late_callback is not None and settings.late_callback not in set(LateCallback):
+            known = ", ".join(LateCallback)
+            faults.append(_fault("late_callback", f"is {quoted(settings.late_callback)}; there are: {known}."))
         for value, check in ((settings.base_url, self._check_url), (settings.path, check_path)):
             if value is not None:
                 try:

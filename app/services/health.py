@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.lane import Doubt
 from app.domain.lifecycle import State, shown
 from app.storage import processes, reports, schema
 
@@ -61,6 +62,7 @@ class Health:
         async with self._engine.connect() as connection:
             counted = await reports.counts(connection)
             ages = await reports.oldest_due_ages(connection)
+            trouble = await reports.accounts_in_trouble(connection)
             seen = await processes.seen(connection, _RECENTLY)
         figures = _Figures()
         for row in counted:
@@ -75,6 +77,8 @@ class Health:
                 case _:
                     figures.latency_sum_ms += row.n
         figures.oldest_due = max(ages.values(), default=0.0)
+        for row in trouble:
+            (figures.holds if row.kind == "hold" else figures.doubts)[row.why] = row.n
         for kind, _, _ in seen:
             figures.processes[kind] += 1
         registry = CollectorRegistry()
@@ -100,6 +104,8 @@ class _Figures(Collector):
         self.outcomes: defaultdict[str, int] = defaultdict(int)
         self.latencies: defaultdict[str, int] = defaultdict(int)
         self.processes: defaultdict[str, int] = defaultdict(int, {"worker": 0, "scheduler": 0})
+        self.holds: dict[str, int] = {}
+        self.doubts: dict[str, int] = {doubt.value: 0 for doubt in Doubt}
         self.latency_sum_ms = 0
         self.oldest_due = 0.0
 
@@ -112,6 +118,16 @@ class _Figures(Collector):
         yield GaugeMetricFamily(
             "wrapup_oldest_due_seconds", "For how long the oldest due disposition has been due.", self.oldest_due
         )
+        holds = GaugeMetricFamily("wrapup_accounts_on_hold", "Accounts on hold, by cause.", labels=["cause"])
+        for cause, n in sorted(self.holds.items()):
+            holds.add_metric([cause], n)
+        yield holds
+        doubts = GaugeMetricFamily(
+            "wrapup_accounts_in_doubt", "Accounts that are sent one call at a time, a probe.", labels=["doubt"]
+        )
+        for doubt, n in self.doubts.items():
+            doubts.add_metric([doubt], n)
+        yield doubts
         attempts = CounterMetricFamily("wrapup_attempts", "Finished attempts by outcome.", labels=["outcome"])
         for outcome, n in sorted(self.outcomes.items()):
             attempts.add_metric([outcome], n)

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.retry import RetryPolicy
-from app.services.delivery import recover
+from app.services.attempts import recover
 from app.storage import failures, processes, reports, upkeep
 
 log = structlog.get_logger(__name__)

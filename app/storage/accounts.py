@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import func, insert, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.storage.lanes import LEARNED
 from app.storage.tables import accounts, lanes
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account as it is stored. ``api_key`` is a Fernet token; ``rate_per_second`` None means no limit."""
+    """An account as it is stored, and how its lane stands. Rates are calls a second.
+
+    ``api_key`` is a Fernet token; ``rate_per_second`` None means no limit, ``learned_rate`` None that none was met.
+    """
 
     id: int
     customer: str
@@ -26,12 +30,16 @@ class Account:
     max_in_flight: int
     rate_per_second: float | None
     callback_format: str
+    late_callback: str
     revision: int
     hold_cause: str | None
     hold_reason: str | None
     held_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    doubt: str | None
+    probe_at: datetime | None
+    learned_rate: float | None
 
     @property
     def on_hold(self) -> bool:
@@ -39,20 +47,25 @@ class Account:
         return self.hold_cause is not None
 
 
+_ACCOUNTS = select(accounts, lanes.c.doubt, lanes.c.probe_at, literal_column(LEARNED).label("learned_rate")).join_from(
+    accounts, lanes
+)
+
+
 async def read(connection: AsyncConnection, customer: str) -> Account | None:
     """One account by its user name, or None."""
-    row = (await connection.execute(select(accounts).where(accounts.c.customer == customer))).one_or_none()
+    row = (await connection.execute(_ACCOUNTS.where(accounts.c.customer == customer))).one_or_none()
     return Account(*row) if row else None
 
 
 async def read_all(connection: AsyncConnection) -> list[Account]:
     """All accounts by name."""
-    return [Account(*row) for row in await connection.execute(select(accounts).order_by(accounts.c.customer))]
+    return [Account(*row) for row in await connection.execute(_ACCOUNTS.order_by(accounts.c.customer))]
 
 
 async def read_some(connection: AsyncConnection, ids: Sequence[int]) -> list[Account]:
     """The accounts with these ids."""
-    return [Account(*row) for row in await connection.execute(select(accounts).where(accounts.c.id.in_(ids)))]
+    return [Account(*row) for row in await connection.execute(_ACCOUNTS.where(accounts.c.id.in_(ids)))]
 
 
 async def create(connection: AsyncConnection, values: Mapping[str, Any]) -> int:
@@ -65,16 +78,16 @@ async def create(connection: AsyncConnection, values: Mapping[str, Any]) -> int:
 
 async def change(connection: AsyncConnection, account_id: int, values: Mapping[str, Any]) -> None:
     """Changes settings. The revision grows, so that refusals of calls under way don't count against the new ones."""
+    if "rate_per_second" in values:
+        # What was taken at the old pace is forgotten: after an hour's pause between two calls, that could be an hour.
+        # What was learned is forgotten, too: a person knows better.
+        forgotten = {"paced_until": text("'-infinity'"), "learned_rate": None, "learned_at": None}
+        await connection.execute(update(lanes).where(lanes.c.account_id == account_id).values(forgotten))
     await connection.execute(
         update(accounts)
         .where(accounts.c.id == account_id)
         .values(**values, revision=accounts.c.revision + 1, updated_at=func.clock_timestamp())
     )
-    if "rate_per_second" in values:
-        # What was taken at the old pace is forgotten: after an hour's pause between two calls, that could be an hour.
-        await connection.execute(
-            update(lanes).where(lanes.c.account_id == account_id).values(paced_until=text("'-infinity'"))
-        )
 
 
 _HOLD = text("""

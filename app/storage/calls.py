@@ -15,7 +15,10 @@ from uuid import UUID
 from sqlalchemy import bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.lifecycle import SEND, SUPERSEDE
+from app.domain.callback_time import LateCallback
+from app.domain.lifecycle import DELIVER, SEND, SUPERSEDE
+from app.domain.replies import Certainty, Outcome
+from app.storage.lanes import PACE, RECENT
 from app.storage.transitions import IS_WAITING, leaves
 
 
@@ -51,47 +54,71 @@ class Delivery:
     api: str
     account_format: str  # the call-back format that the account takes, as far as is known
     account_revision: int
+    late_callback: str  # what becomes of it once its call-back time has passed (app/domain/callback_time.py)
+    reviewed: bool  # it was held back for that, and somebody has sent it again
+    watched: bool  # the end of this call says something about its lane, however it ends
+    after_unknown: bool  # an older disposition of the call may be on its way still, or have arrived: nobody knows
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a claim brought. ``more``: there may be more that could be claimed, given the room."""
+    """What a claim brought.
+
+    ``full``: the accounts that took all they were given, so that they may have more. ``opens_in``: seconds until the
+    first lane opens that only the clock keeps closed (its pace, or the pause before a probe) while something is due.
+    """
 
     deliveries: Sequence[Delivery]
-    more: bool
+    full: frozenset[int]
+    opens_in: float | None
 
 
-# How many calls an account has room for. NULL is no limit to ``least``. GCRA: a lane may run ahead of its pace by one
-# second's worth, or by one call if its pace is slower than that.
+_PACED = f"CROSS JOIN LATERAL (SELECT {PACE} AS pace) AS paced"
+
+# How many calls an account has room for. A lane in doubt has room for one, the probe, when it is time for it. NULL is
+# no limit to ``least``. GCRA: a lane may run ahead of its pace by one second's worth, or by one call if its pace is
+# slower than that.
 _ROOM = """least(
-    max_in_flight - (SELECT count(*) FROM calls WHERE account_id = accounts.id AND lease_until IS NOT NULL),
-    CASE WHEN rate_per_second IS NOT NULL THEN
-        floor(greatest(1, rate_per_second) + 1e-9 - rate_per_second
-              * extract(epoch FROM greatest(paced_until, statement_timestamp()) - statement_timestamp()))
+    CASE WHEN doubt IS NULL THEN max_in_flight ELSE (probe_at <= statement_timestamp())::int END
+        - (SELECT count(*) FROM calls WHERE account_id = accounts.id AND lease_until IS NOT NULL),
+    CASE WHEN pace IS NOT NULL THEN
+        floor(greatest(1, pace) + 1e-9
+              - pace * extract(epoch FROM greatest(paced_until, statement_timestamp()) - statement_timestamp()))
     END)"""
 
+# Seconds until there is room again by the clock: by the pace, or for the next probe. NULL, or less than nothing, if it
+# is not the clock that the lane waits for.
+_OPENS_IN = """extract(epoch FROM greatest(
+    CASE WHEN doubt IS NOT NULL THEN probe_at END,
+    CASE WHEN pace IS NOT NULL THEN paced_until - make_interval(secs => (greatest(1, pace) - 1) / pace) END
+) - statement_timestamp())::float8"""
+
 # The least recently served accounts first; locked in one order for everybody. Accounts at their limits are passed
-# over: they must not use up the room of the others.
+# over: they must not use up the room of the others. The last row is none of the locked ones: when to look again.
 _LOCK_LANES = text(f"""
-    SELECT account_id FROM lanes
-    WHERE account_id IN (
-        SELECT lane.account_id
-        FROM lanes lane JOIN accounts ON accounts.id = lane.account_id
-        WHERE hold_cause IS NULL
-          AND EXISTS (SELECT FROM calls WHERE calls.account_id = lane.account_id
+    WITH due AS MATERIALIZED (
+        SELECT lanes.account_id, served_at, {_ROOM} AS room, {_OPENS_IN} AS opens_in
+        FROM lanes JOIN accounts ON accounts.id = lanes.account_id {_PACED}
+        WHERE hold_cause IS NULL AND lanes.account_id <> ALL(CAST(:passing_over AS int[]))
+          AND EXISTS (SELECT FROM calls WHERE calls.account_id = lanes.account_id
                       AND lease_until IS NULL AND next_at <= statement_timestamp())
-          AND {_ROOM} >= 1
-        ORDER BY served_at LIMIT :room)
-    ORDER BY account_id
-    FOR UPDATE
+    ), locked AS MATERIALIZED (
+        SELECT account_id FROM lanes
+        WHERE account_id IN (SELECT account_id FROM due WHERE room >= 1 ORDER BY served_at LIMIT :room)
+        ORDER BY account_id
+        FOR UPDATE
+    )
+    SELECT account_id, CAST(NULL AS float8) AS opens_in FROM locked
+    UNION ALL
+    SELECT NULL, min(opens_in) FROM due WHERE room < 1 AND opens_in > 0
 """)
 
 # A statement of its own, so that it sees what was committed while the lanes' locks were waited for: other workers'
 # leases, and a hold.
 _LEASE = text(f"""
     WITH lane AS MATERIALIZED (
-        SELECT lanes.account_id, rate_per_second, greatest(least(:share, {_ROOM}), 0)::int AS room
-        FROM lanes JOIN accounts ON accounts.id = lanes.account_id
+        SELECT lanes.account_id, pace, greatest(least(:share, {_ROOM}), 0)::int AS room
+        FROM lanes JOIN accounts ON accounts.id = lanes.account_id {_PACED}
         WHERE lanes.account_id = ANY(:accounts) AND hold_cause IS NULL
     ), due AS MATERIALIZED (
         SELECT call.id, lane.account_id
@@ -108,13 +135,14 @@ _LEASE = text(f"""
     ), served AS (
         UPDATE lanes
         SET served_at = statement_timestamp(),
-            paced_until = CASE WHEN rate_per_second IS NULL THEN paced_until ELSE
-                greatest(paced_until, statement_timestamp())
-                + make_interval(secs => (SELECT count(*) FROM due WHERE due.account_id = lane.account_id)
-                                        / rate_per_second) END
-        FROM lane WHERE lanes.account_id = lane.account_id
+            recent = {RECENT} + taken.n,
+            paced_until = CASE WHEN pace IS NULL THEN paced_until ELSE
+                greatest(paced_until, statement_timestamp()) + make_interval(secs => taken.n / pace) END
+        FROM lane CROSS JOIN LATERAL (SELECT count(*) AS n FROM due WHERE due.account_id = lane.account_id) AS taken
+        WHERE lanes.account_id = lane.account_id
+        RETURNING lanes.account_id, {_OPENS_IN} AS opens_in
     )
-    SELECT id, epoch, lease_until, account_id FROM leased
+    SELECT id, epoch, lease_until, account_id, opens_in FROM leased JOIN served USING (account_id)
 """).bindparams(bindparam("share"))
 
 assert SEND.leaves == SUPERSEDE.leaves  # so one look at what waits serves both
@@ -164,16 +192,32 @@ _SEND = text(f"""
         INSERT INTO attempts (id, disposition_id, account_id, number, epoch, worker, started_at)
         SELECT uuidv7(), id, account_id, attempt_count, epoch, :worker, clock_timestamp() FROM sent
         RETURNING id, disposition_id, started_at
+    ), unsure AS (
+        SELECT id, seq > 1 AND EXISTS (
+            SELECT FROM dispositions older JOIN attempts ON attempts.disposition_id = older.id
+            WHERE older.call_id = sent.call_id AND older.seq < sent.seq AND older.state <> '{DELIVER.enters}'
+              AND certainty = '{Certainty.SENT_UNKNOWN}'
+        ) AS after_unknown
+        FROM sent
     ), started AS (
-        UPDATE calls SET started_seq = sent.seq FROM sent WHERE calls.id = sent.call_id
+        UPDATE calls
+        SET started_seq = sent.seq,
+            after_unknown_at = CASE WHEN after_unknown THEN clock_timestamp() ELSE after_unknown_at END
+        FROM sent JOIN unsure ON unsure.id = sent.id WHERE calls.id = sent.call_id
     )
     SELECT sent.call_id, sent.epoch, sent.lease_until, sent.id AS disposition_id, attempt.id AS attempt_id,
            sent.attempt_count AS attempt_number, sent.tries, sent.created_at, attempt.started_at, sent.expires_at,
            sent.account_id, sent.ucid, sent.did, sent.agent_id, sent.disposition, sent.comments,
            sent.callback_time, sent.callback_time_zone, sent.callback_format, sent.pause_after_dispose,
            sent.pause_reason, accounts.customer, accounts.api_key, accounts.base_url, accounts.path, accounts.api,
-           accounts.callback_format AS account_format, accounts.revision AS account_revision
-    FROM sent JOIN attempt ON attempt.disposition_id = sent.id JOIN accounts ON accounts.id = sent.account_id
+           accounts.callback_format AS account_format, accounts.revision AS account_revision, accounts.late_callback,
+           accounts.late_callback = '{LateCallback.REVIEW}' AND EXISTS (
+               SELECT FROM attempts WHERE disposition_id = sent.id AND outcome = '{Outcome.CALLBACK_PASSED}'
+           ) AS reviewed,
+           lanes.doubt IS NOT NULL OR lanes.window_at IS NOT NULL AS watched,
+           unsure.after_unknown
+    FROM sent JOIN unsure ON unsure.id = sent.id JOIN attempt ON attempt.disposition_id = sent.id
+    JOIN accounts ON accounts.id = sent.account_id JOIN lanes ON lanes.account_id = sent.account_id
 """)
 
 # A call that has nothing to send after all. ``next_at`` may only ever be too early, so that this mends it.
@@ -186,19 +230,31 @@ _LET_GO = text(f"""
 """)
 
 
-async def claim(connection: AsyncConnection, *, room: int, lease: timedelta, worker: str) -> Claim:
+async def claim(
+    connection: AsyncConnection,
+    *,
+    room: int,
+    each: int,
+    lease: timedelta,
+    worker: str,
+    passing_over: Sequence[int] = (),
+) -> Claim:
     """Leases up to ``room`` due calls and writes the attempt of each, in one transaction that the caller commits.
 
-    Accounts share the room evenly. An account's calls in flight and its pace are counted under its lane's lock, for
-    all workers together; accounts on hold are passed over.
+    Accounts share the room evenly, and none gets more than ``each``. An account's calls in flight and its pace are
+    counted under its lane's lock, for all workers together; accounts on hold are passed over, and those in
+    ``passing_over``.
     """
-    accounts = list((await connection.scalars(_LOCK_LANES, {"room": room})).all())
+    looked = (await connection.execute(_LOCK_LANES, {"room": room, "passing_over": list(passing_over)})).all()
+    accounts = [row.account_id for row in looked if row.account_id is not None]
+    waits = [row.opens_in for row in looked if row.opens_in is not None]
     if not accounts:
-        return Claim((), more=False)
-    share = max(1, room // len(accounts))
+        return Claim((), frozenset(), min(waits, default=None))
+    share = min(each, max(1, room // len(accounts)))
     leased = (await connection.execute(_LEASE, {"accounts": accounts, "share": share, "lease": lease})).all()
+    waits += [row.opens_in for row in leased if row.opens_in is not None and row.opens_in > 0]
     if not leased:
-        return Claim((), more=False)
+        return Claim((), frozenset(), min(waits, default=None))
     ids = [row.id for row in leased]
     rows = await connection.execute(
         _SEND,
@@ -214,8 +270,9 @@ async def claim(connection: AsyncConnection, *, room: int, lease: timedelta, wor
     idle = [call_id for call_id in ids if call_id not in sent]
     if idle:
         await let_go(connection, idle)
-    fullest = max(Counter(row.account_id for row in leased).values())
-    return Claim(deliveries, more=fullest >= share)
+    taken = Counter(row.account_id for row in leased)
+    full = frozenset(account_id for account_id, n in taken.items() if n >= share)
+    return Claim(deliveries, full, min(waits, default=None))
 
 
 async def let_go(connection: AsyncConnection, call_ids: Sequence[int]) -> None:

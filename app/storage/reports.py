@@ -95,11 +95,19 @@ _RATES = text("""
 
 _OLDEST_WAITING = text("""
     SELECT customer AS account, extract(epoch FROM clock_timestamp() - first.next_at)::float8 AS age_seconds
-    FROM accounts CROSS JOIN LATERAL (
+    FROM accounts JOIN lanes ON lanes.account_id = accounts.id
+    CROSS JOIN LATERAL (
         SELECT next_at FROM calls
         WHERE account_id = accounts.id AND lease_until IS NULL AND next_at <= statement_timestamp()
         ORDER BY next_at LIMIT 1) AS first
-    WHERE hold_cause IS NULL
+    WHERE hold_cause IS NULL AND doubt IS NULL
+""")
+
+_TROUBLE = text("""
+    SELECT 'hold' AS kind, hold_cause AS why, count(*) AS n FROM accounts WHERE hold_cause IS NOT NULL GROUP BY 2
+    UNION ALL
+    SELECT 'doubt', doubt, count(*) FROM lanes JOIN accounts ON accounts.id = account_id
+    WHERE doubt IS NOT NULL AND hold_cause IS NULL GROUP BY 2
 """)
 
 
@@ -116,9 +124,14 @@ async def arrivals_in_states(connection: AsyncConnection, *, minutes: int) -> Se
 async def oldest_due_ages(connection: AsyncConnection) -> dict[str, float]:
     """For each account with something due: for how many seconds the oldest has been.
 
-    What is on hold waits for a person, and is not due.
+    What is on hold waits for a person, what is in doubt for its probe: neither is due, and no more workers would help.
     """
     return {row.account: row.age_seconds for row in await connection.execute(_OLDEST_WAITING)}
+
+
+async def accounts_in_trouble(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """How many accounts are on hold and in doubt: kind ("hold", "doubt"), why, n."""
+    return (await connection.execute(_TROUBLE)).all()
 
 
 async def database_time(connection: AsyncConnection) -> datetime:

@@ -46,6 +46,9 @@ accounts = Table(
     Column("max_in_flight", Integer, nullable=False, server_default="50"),
     Column("rate_per_second", Double),  # None: as fast as it takes them
     Column("callback_format", Text, nullable=False, server_default="ymd"),
+    Column(
+        "late_callback", Text, nullable=False, server_default="deliver"
+    ),  # or "review" (app/domain/callback_time.py)
     # Grows with each new key and each release: a refusal that was on its way before can't hold the account again.
     Column("revision", Integer, nullable=False, server_default="1"),
     Column("hold_cause", Text),  # None: not on hold. "operator", or the outcome that caused it
@@ -62,6 +65,17 @@ lanes = Table(
     Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
     Column("served_at", TIME, nullable=False, server_default=text("'-infinity'")),
     Column("paced_until", TIME, nullable=False, server_default=text("'-infinity'")),  # GCRA: theoretical arrival
+    Column("recent", Double, nullable=False, server_default="0"),  # calls lately; fades with the time since served_at
+    # What was learned of the account (app/domain/lane.py).
+    Column("doubt", Text),  # None: open; "breaker" or "credentials": one call at a time, a probe
+    Column("probe_at", TIME),
+    Column("failed_probes", Integer, nullable=False, server_default="0"),
+    Column("window_at", TIME),
+    Column("window_calls", Integer, nullable=False, server_default="0"),
+    Column("window_failures", Integer, nullable=False, server_default="0"),
+    Column("window_limited", Integer, nullable=False, server_default="0"),
+    Column("learned_rate", Double),
+    Column("learned_at", TIME),
 )
 
 calls = Table(
@@ -82,6 +96,8 @@ calls = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("lease_until", TIME),
     Column("next_at", TIME),
+    # When one was last sent although an older one, of unknown outcome, may have reached CloudAgent after it.
+    Column("after_unknown_at", TIME),
     UniqueConstraint("ucid", "account_id"),  # in this order it serves the search for a UCID as well
     Index(
         "calls_due",

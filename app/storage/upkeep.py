@@ -80,11 +80,12 @@ async def expire(connection: AsyncConnection, *, limit: int) -> int:
 
 _DUE = text("""
     SELECT min(first.next_at)
-    FROM accounts CROSS JOIN LATERAL (
+    FROM accounts JOIN lanes ON lanes.account_id = accounts.id
+    CROSS JOIN LATERAL (
         SELECT next_at FROM calls
         WHERE account_id = accounts.id AND lease_until IS NULL AND next_at <= statement_timestamp()
         ORDER BY next_at LIMIT 1) AS first
-    WHERE hold_cause IS NULL
+    WHERE hold_cause IS NULL AND (doubt IS NULL OR probe_at <= statement_timestamp())
 """)
 
 

@@ -10,7 +10,9 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 from starlette.responses import Response
 
 from app.cloudagent.client import FLAVOURS
+from app.domain.callback_time import LateCallback
 from app.domain.errors import BodyTooLarge, InvalidInput, MalformedBody, NotFound, SlowBody, UnsupportedBody
+from app.domain.lane import Doubt
 from app.secrets import Secret
 from app.services.accounts import AccountSettings, no_account
 from app.services.keys import Caller
@@ -40,6 +42,9 @@ class AccountIn(BaseModel):
     api: str | None = Field(None, description=f"The flavour of CloudAgent's API: {', '.join(FLAVOURS)}.")
     max_in_flight: int | None = Field(None, ge=1, le=10_000, description="Calls at the same time.")
     rate_per_second: float | None = Field(None, ge=0, le=100_000, description="Calls a second. 0: no limit.")
+    late_callback: LateCallback | None = Field(
+        None, description="Once a call-back time has passed: `deliver` all the same, or `review` first."
+    )
 
 
 class AccountOut(BaseModel):
@@ -52,10 +57,14 @@ class AccountOut(BaseModel):
     max_in_flight: int
     rate_per_second: float | None
     callback_format: str
+    late_callback: LateCallback
     on_hold: bool
     hold_cause: str | None
     hold_reason: str | None
     held_at: datetime | None
+    doubt: Doubt | None = Field(description="Why only one call at a time is sent, a probe; null: all is well.")
+    probe_at: datetime | None = Field(description="When in doubt: no call before this.")
+    learned_rate: float | None = Field(description="Calls a second, after CloudAgent said that it was too much.")
     created_at: datetime
     updated_at: datetime
 
@@ -90,7 +99,7 @@ async def show_account(customer: Customer, services: Wired, caller: Reader) -> R
     "/{customer}", response_model=AccountOut, openapi_extra=takes(AccountIn), responses=documented(*_BODY_ERRORS)
 )
 async def set_account(customer: Customer, request: Request, services: Wired, caller: Admin) -> Response:
-    """Make an account, or change it. A new apiKey does not release a hold: `/release` does."""
+    """Make an account, or change it. A new apiKey or address lifts a hold whose cause was the old one."""
     _own(caller, customer)
     wanted = _settings(await read_model(request, AccountIn))
     return JSONReply(_out(await services.accounts.set(customer, wanted, actor=caller.actor)))
@@ -100,7 +109,7 @@ async def set_account(customer: Customer, request: Request, services: Wired, cal
     "/{customer}", response_model=AccountOut, openapi_extra=takes(AccountIn), responses=documented(*_BODY_ERRORS)
 )
 async def change_account(customer: Customer, request: Request, services: Wired, caller: Admin) -> Response:
-    """Change an account that there is. A new apiKey does not release a hold: `/release` does."""
+    """Change an account that there is. A new apiKey or address lifts a hold whose cause was the old one."""
     _own(caller, customer)
     wanted = _settings(await read_model(request, AccountIn))
     await services.accounts.get(customer)
@@ -127,7 +136,7 @@ async def hold_account(customer: Customer, request: Request, services: Wired, ca
     responses=documented(*_BODY_ERRORS),
 )
 async def release_account(customer: Customer, request: Request, services: Wired, caller: Operator) -> Response:
-    """Let the account's deliveries go on."""
+    """Let the account's deliveries go on, one as a probe first."""
     _own(caller, customer)
     why = await read_model(request, Why, required=False)
     return JSONReply(_out(await services.accounts.release(customer, actor=caller.actor, reason=why.reason)))

@@ -170,7 +170,7 @@ HOLD: dict[str, Any] = {
     "held_at": "2026-11-25T11:00:00Z",
     "waiting": 31,
     "owner": "credentials",
-    "hint": "CloudAgent refuses the credentials of 'globex': get the right apiKey, set it, then release the account; "
+    "hint": "CloudAgent refuses the credentials of 'globex': get the right apiKey and set it. That lifts the hold, and "
     "what waits goes out by itself.",
 }
 
@@ -191,10 +191,14 @@ ACCOUNT: dict[str, Any] = {
     "max_in_flight": 50,
     "rate_per_second": 20,
     "callback_format": "ymd",
+    "late_callback": "deliver",
     "on_hold": True,
     "hold_cause": "operator",
     "hold_reason": "CloudAgent is being moved",
     "held_at": "2026-11-25T10:00:00Z",
+    "doubt": None,
+    "probe_at": None,
+    "learned_rate": None,
     "created_at": "2026-11-01T08:00:00Z",
     "updated_at": "2026-11-20T08:00:00Z",
 }

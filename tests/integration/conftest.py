@@ -43,5 +43,6 @@ def settings_of_module(database_of_module: str, servers: ThrowawayServers) -> Se
         broker_url=servers.broker_url,
         secret_keys=Fernet.generate_key().decode(),
         retry_delays="10ms",
+        breaker_pauses="10ms",
         max_attempts=ATTEMPTS,
     )

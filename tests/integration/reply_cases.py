@@ -91,9 +91,9 @@ def unsure(name: str, outcome: str, script: str, **more: Any) -> Case:
     return waits(name, outcome, script, certainty="sent_unknown", **more)
 
 
-def held(name: str, outcome: str, **more: Any) -> Case:
-    """The account is in trouble: it is held, and its disposition waits."""
-    return Case(name, outcome, "held", **more)
+def held(name: str, outcome: str, script: str = "", **more: Any) -> Case:
+    """The account is in trouble, as a second attempt confirms: it is held, and its disposition waits."""
+    return Case(name, outcome, "held", script and f"{script}*", attempts=2, **more)
 
 
 def closed_port() -> int:

@@ -257,14 +257,15 @@ async def test_an_api_key_that_can_not_be_decrypted_is_not_sent_and_holds_the_ac
     other_key = settings.model_copy(update={"secret_keys": SecretStr(Fernet.generate_key().decode())})
     one = await post(services)
     [shown] = await deliver(services, other_key, [one])
-    [attempt] = shown["attempts"]
-    assert (shown["state"], attempt["outcome"], attempt["certainty"]) == ("held", "misconfigured", "not_sent")
-    assert "WRAPUP_SECRET_KEYS" in attempt["reply_details"]
+    first, probe = shown["attempts"]
+    for attempt in (first, probe):
+        assert (shown["state"], attempt["outcome"], attempt["certainty"]) == ("held", "misconfigured", "not_sent")
+        assert "WRAPUP_SECRET_KEYS" in attempt["reply_details"]
     assert "WRAPUP_SECRET_KEYS" in str((await services.accounts.get(CUSTOMER)).hold_reason)
     assert sandbox.log == []
     await services.accounts.release(CUSTOMER, actor="test")  # once the worker has the right key
     [shown] = await deliver(services, settings, [one])
-    assert (shown["state"], shown["attempt_count"]) == ("delivered", 2)
+    assert (shown["state"], shown["attempt_count"]) == ("delivered", 3)
 
 
 async def test_an_error_of_our_own_is_an_attempt_of_unknown_outcome(

@@ -54,7 +54,7 @@ async def tries(services: Services) -> set[int]:
     return {row.tries for row in await ask(services, "SELECT tries FROM dispositions")}
 
 
-async def test_rejected_credentials_hold_the_account_until_it_has_a_new_key_and_is_released(
+async def test_rejected_credentials_hold_the_account_after_a_probe_and_a_new_key_lets_it_go_on(
     services: Services, settings: Settings, sandbox: Sandbox
 ) -> None:
     sandbox.account(CUSTOMER, api_key="NEW-KEY")
@@ -63,15 +63,16 @@ async def test_rejected_credentials_hold_the_account_until_it_has_a_new_key_and_
     assert {one["state"] for one in shown} == {"held"}
     assert await tries(services) == {0}
     assert await account_events(services) == ["worker account held account:sandbox"]
+    assert len(sandbox.log) == 6  # five at once, and when they had ended one more, to be sure
     held = await services.accounts.get(CUSTOMER)
     assert (held.hold_cause, held.hold_reason) == ("authentication_failed", "HTTP 200: Fail Authentication fails")
 
-    await services.accounts.set(CUSTOMER, AccountSettings(api_key=Secret("NEW-KEY")), actor="cli")
-    assert {(await show(services, one))["state"] for one in ids} == {"held"}  # whoever sets it says when it goes on
-    await services.accounts.release(CUSTOMER, actor="cli", reason="new key")
+    released = await services.accounts.set(CUSTOMER, AccountSettings(api_key=Secret("NEW-KEY")), actor="cli")
+    assert (released.on_hold, released.doubt) == (False, "credentials")
     shown = await deliver(services, settings, ids)
     assert {one["state"] for one in shown} == {"delivered"}
     assert await tries(services) == {1}
+    assert (await services.accounts.get(CUSTOMER)).doubt is None
     assert await account_events(services) == [
         "worker account held account:sandbox",
         "cli account changed account:sandbox",
@@ -79,7 +80,41 @@ async def test_rejected_credentials_hold_the_account_until_it_has_a_new_key_and_
     ]
 
 
-async def test_after_the_first_refusal_nothing_more_is_sent_for_that_account_and_the_others_go_on(
+@pytest.mark.parametrize("key", ["the same", "wrong, too"])
+async def test_a_key_that_is_not_new_lifts_no_hold_and_a_wrong_one_costs_one_probe(
+    services: Services, settings: Settings, sandbox: Sandbox, key: str
+) -> None:
+    sandbox.account(CUSTOMER, api_key="changed")
+    ids = [await post(services, ucid(number)) for number in range(5)]
+    await deliver(services, settings, ids)
+    before = len(sandbox.log)
+    api_key = Secret(API_KEY if key == "the same" else key.replace(", ", "-").replace(" ", "-"))
+    await services.accounts.set(CUSTOMER, AccountSettings(api_key=api_key), actor="cli")
+    shown = await deliver(services, settings, ids)
+    assert {one["state"] for one in shown} == {"held"}
+    assert len(sandbox.log) - before == (0 if key == "the same" else 1)
+    assert await tries(services) == {0}
+
+
+async def test_an_operators_hold_outlives_a_new_key(services: Services) -> None:
+    await services.accounts.hold(CUSTOMER, actor="cli", reason="maintenance")
+    account = await services.accounts.set(CUSTOMER, AccountSettings(api_key=Secret("NEW-KEY")), actor="cli")
+    assert (account.hold_cause, account.hold_reason) == ("operator", "maintenance")
+
+
+async def test_a_wrong_address_is_mended_by_a_new_one(services: Services, settings: Settings, sandbox: Sandbox) -> None:
+    await services.accounts.set(CUSTOMER, AccountSettings(path="/not/here"), actor="cli")
+    one = await post(services)
+    [shown] = await deliver(services, settings, [one])
+    assert shown["state"] == "held"
+    assert (await services.accounts.get(CUSTOMER)).hold_cause == "misconfigured"
+    path = "/CAServices/Disposition/DispositionAPIV3.php"
+    await services.accounts.set(CUSTOMER, AccountSettings(path=path), actor="cli")
+    [shown] = await deliver(services, settings, [one])
+    assert (shown["state"], await tries(services)) == ("delivered", {1})
+
+
+async def test_after_the_first_refusal_one_probe_is_sent_for_that_account_and_the_others_go_on(
     services: Services, settings: Settings, sandbox: Sandbox
 ) -> None:
     await open_account(services, sandbox, max_in_flight=1)
@@ -89,8 +124,36 @@ async def test_after_the_first_refusal_nothing_more_is_sent_for_that_account_and
     others = [await post(services, ucid(number), account="other") for number in range(10)]
     shown = await deliver(services, settings, mine + others)
     assert [one["state"] for one in shown] == ["held"] * 10 + ["delivered"] * 10
-    assert sum(one["attempt_count"] for one in shown[:10]) == 1
-    assert [request.customer for request in sandbox.log].count(CUSTOMER) == 1
+    assert sum(one["attempt_count"] for one in shown[:10]) == 2
+    assert [request.customer for request in sandbox.log].count(CUSTOMER) == 2
+
+
+async def test_a_refusal_that_the_probe_does_not_confirm_holds_nothing_and_costs_no_try(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    sandbox.script(ucid(3), "auth_fail,ok")
+    ids = [await post(services, ucid(number)) for number in range(10)]
+    shown = await deliver(services, settings, ids)
+    assert {one["state"] for one in shown} == {"delivered"}
+    assert sorted(one["attempt_count"] for one in shown) == [1] * 9 + [2]
+    assert await tries(services) == {1}
+    assert await account_events(services) == []
+
+
+async def test_after_a_release_one_call_is_the_probe_and_the_rest_follows_it(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    await services.accounts.hold(CUSTOMER, actor="cli")
+    ids = [await post(services, ucid(number)) for number in range(20)]
+    sandbox.next("ok+latency:150ms")
+    sandbox.misbehave(latency="20ms")
+    await services.accounts.release(CUSTOMER, actor="cli")
+    async with pumping(settings) as first, pumping(settings, kind="scheduler") as second:
+        await settle(services, first, second)
+    assert {(await show(services, one))["state"] for one in ids} == {"delivered"}
+    attempts = await ask(services, "SELECT started_at, finished_at FROM attempts ORDER BY started_at")
+    assert all(other.started_at >= attempts[0].finished_at for other in attempts[1:])
+    assert max(request.in_flight for request in sandbox.log) > 10
 
 
 async def test_what_arrives_during_a_hold_is_held_and_counted_so(services: Services, settings: Settings) -> None:
@@ -173,17 +236,21 @@ async def test_a_refusal_that_was_on_its_way_when_the_key_changed_does_not_hold_
 async def test_a_refusal_that_was_on_its_way_when_the_account_was_released_does_not_hold_it_again(
     services: Services, settings: Settings, sandbox: Sandbox
 ) -> None:
-    await open_account(services, sandbox, max_in_flight=2)
-    sandbox.script(ucid(1), "auth_fail")
-    sandbox.script(ucid(2), "auth_fail+latency:300ms")
-    ids = [await post(services, ucid(1)), await post(services, ucid(2))]
+    sandbox.script(UCID, "auth_fail+latency:300ms")
+    one = await post(services)
     async with pumping(settings) as deliverer:
-        await sandbox.arrivals(2)
-        await until(lambda: ask(services, "SELECT FROM accounts WHERE hold_cause IS NOT NULL"))
+        await sandbox.arrivals(1)
+        await services.accounts.hold(CUSTOMER, actor="cli")
         await services.accounts.release(CUSTOMER, actor="cli")
         await settle(services, deliverer)
-    assert {(await show(services, one))["state"] for one in ids} == {"delivered"}
-    assert not (await services.accounts.get(CUSTOMER)).on_hold
+    assert [attempt["outcome"] for attempt in (await show(services, one))["attempts"]] == [
+        "authentication_failed",
+        "saved",
+    ]
+    assert await account_events(services) == [
+        "cli account held account:sandbox",
+        "cli account released account:sandbox",
+    ]
 
 
 async def test_a_newer_one_supersedes_what_is_held(services: Services, settings: Settings, sandbox: Sandbox) -> None:

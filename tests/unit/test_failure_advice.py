@@ -52,8 +52,8 @@ def test_a_value_stands_in_the_hint_as_it_is() -> None:
     assert "'{account}'" in advise(trouble(Outcome.INVALID_AGENT, "{account}")).hint
 
 
-def test_a_hold_by_credentials_says_what_a_release_does() -> None:
+def test_a_hold_by_credentials_says_what_lifts_it() -> None:
     advice = advise_hold("acme", Outcome.AUTHENTICATION_FAILED)
     assert advice.owner is Owner.CREDENTIALS
     assert "apiKey" in advice.hint
-    assert "release" in advice.hint
+    assert "lifts the hold" in advice.hint

@@ -101,7 +101,6 @@ def test_every_disposition_is_tried_a_bounded_number_of_times(
         assert decision.next_attempt_at is not None
         assert NOW <= decision.next_attempt_at <= NOW + max(RETRY_AFTER_CEILING, POLICY.delays[-1])
     assert (decision.cause is not None) == (decision.edge is FAIL)
-    assert (decision.hold is not None) == (decision.edge is PUT_BACK)
 
 
 # The remedies.
@@ -119,9 +118,17 @@ def test_a_permanent_refusal_fails_at_once_with_its_outcome_as_the_cause(outcome
 
 @pytest.mark.parametrize("outcome", outcomes(Remedy.FIX_ACCOUNT))
 @pytest.mark.parametrize("tries", [1, 20, 21])
-def test_an_account_in_trouble_is_held_and_its_disposition_goes_on_waiting(outcome: Outcome, tries: int) -> None:
+def test_what_shows_that_its_account_is_in_trouble_goes_on_waiting(outcome: Outcome, tries: int) -> None:
     decision = decide(verdict(outcome), replace(FIRST, tries=tries), POLICY)
-    assert decision == Decision(PUT_BACK, next_attempt_at=NOW, hold=outcome)
+    assert decision == Decision(PUT_BACK, next_attempt_at=NOW)
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(1, 0), (2, 2.5), (3, 7.5), (4, 30), (40, 30)])
+def test_what_is_refused_again_and_again_while_others_get_through_comes_less_and_less_often(
+    attempts: int, seconds: float
+) -> None:
+    decision = decide(verdict(Outcome.AUTHENTICATION_FAILED), replace(FIRST, attempts=attempts), POLICY)
+    assert decision == Decision(PUT_BACK, next_attempt_at=NOW + timedelta(seconds=seconds))
 
 
 def test_a_refused_callback_time_is_tried_at_once_in_the_other_format() -> None:

@@ -71,7 +71,7 @@ SAID: Mapping[str, str] = {
     "resent": "This is the corrected one. It will be sent in a moment; the old one stays as it was.",
     "held": "Nothing more is sent for this account until it is released. What comes in waits.",
     "released": "Deliveries of this account go on.",
-    "key": "The new apiKey is stored. If the account is on hold, release it to let deliveries go on.",
+    "key": "The new apiKey is stored. One call goes first, as a probe; what an operator holds waits for its release.",
     "saved": "Saved.",
     "acknowledged": "Noted. The group is shown as known until it comes back.",
     "role": "The role is changed, from the user's next click on.",

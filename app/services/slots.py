@@ -1,0 +1,55 @@
+"""Slots: the calls that a pump may have in flight, shared out so that no account takes them all.
+
+An account whose calls hang keeps its slots for the whole deadline, and nobody can know it before. So a fifth of the
+slots is kept for accounts that have few calls under way here: whatever the others do, something is free for them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+FEW = 4
+"""An account with fewer calls under way in this pump may take what is kept."""
+
+_KEPT_SHARE = 5  # one of so many slots is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """How many calls may be claimed now: in all, and for each account; and which accounts get none."""
+
+    room: int
+    each: int
+    passing_over: Sequence[int] = ()
+
+
+class Slots:
+    """The slots of one pump: which are taken, by whom."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._kept = total // _KEPT_SHARE
+        self._taken: Counter[int] = Counter()
+
+    def take(self, account_id: int) -> None:
+        """A call of this account is under way."""
+        self._taken[account_id] += 1
+
+    def give_back(self, account_id: int) -> None:
+        """A call of this account has ended."""
+        self._taken[account_id] -= 1
+        if not self._taken[account_id]:
+            del self._taken[account_id]
+
+    def offer(self, wanted_by: AbstractSet[int] | None = None) -> Offer | None:
+        """What may be claimed, or None. ``wanted_by``: the accounts that have more to send, if that is known."""
+        free = self._total - self._taken.total()
+        if free > self._kept:
+            return Offer(free - self._kept, each=free - self._kept)
+        many = {account_id for account_id, taken in self._taken.items() if taken >= FEW}
+        if free <= 0 or (wanted_by is not None and wanted_by <= many):
+            return None
+        return Offer(free, each=1, passing_over=sorted(many))  # one at a time, until they are not few any more
