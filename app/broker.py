@@ -60,6 +60,11 @@ class Bell:
             self._thread.start()
         self._wanted.set()
 
+    @property
+    def reached(self) -> bool:
+        """Whether the broker took the last wake-up that was rung for."""
+        return self._reached
+
     async def aclose(self) -> None:
         """Publishes what was rung for last, if the broker takes it within a moment, and lets the thread end."""
         if self._thread is not None:

@@ -22,6 +22,7 @@ from app.services.delivery import DeliverySettings, Pump
 from app.services.doorkeeper import Doorkeeper
 from app.services.failures import Failures
 from app.services.health import Health
+from app.services.heartbeat import Heartbeat
 from app.services.intake import Intake
 from app.services.keys import Keys
 from app.services.reports import Reports
@@ -64,6 +65,7 @@ class Deliverer:
     bell: Bell
     pump: Pump
     upkeep: Upkeep
+    heartbeat: Heartbeat
 
 
 def address_policy(settings: Settings) -> AddressPolicy:
@@ -136,13 +138,15 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
         lane=settings.lane_policy,
         pause_limit=settings.pause_after_dispose_limit,
     )
+    pump = Pump(engine, client, Cipher(settings.require_secret_keys()), bell, delivery, name=name)
     try:
         yield Deliverer(
             name=name,
             engine=engine,
             bell=bell,
-            pump=Pump(engine, client, Cipher(settings.require_secret_keys()), bell, delivery, name=name),
+            pump=pump,
             upkeep=Upkeep(engine, settings.retry_policy, retention=settings.retention, name=name),
+            heartbeat=Heartbeat(engine, lambda: pump.ended, kind=kind, name=name),
         )
     finally:
         await client.aclose()

@@ -14,13 +14,11 @@ import time
 from contextlib import suppress
 
 import structlog
-import uuid_utils.compat as uuids
 import uvloop
 
 from app.services.attempts import recover
 from app.services.delivery import Pump
 from app.settings import Settings
-from app.storage import processes
 from app.storage.engine import DATABASE_TROUBLE
 from app.wiring import Deliverer, open_deliverer
 from workers import watchdog
@@ -99,12 +97,10 @@ class Runtime:
 
     async def _beat(self, deliverer: Deliverer, settings: Settings) -> None:
         """Says every second that this child lives, and takes back what dead ones held."""
-        process_id = uuids.uuid7()
         while True:
             consumed, self._consumed = self._consumed, False
             try:
-                async with deliverer.engine.begin() as connection:
-                    await processes.beat(connection, process_id, kind="worker", name=deliverer.name, consumed=consumed)
+                await deliverer.heartbeat.beat(consumed=consumed)
                 await recover(deliverer.engine, settings.retry_policy, name=deliverer.name)
             except DATABASE_TROUBLE as error:
                 self._consumed = self._consumed or consumed

@@ -12,13 +12,12 @@ import signal
 import sys
 
 import structlog
-import uuid_utils.compat as uuids
 import uvloop
 
 from app.domain.errors import ConfigurationError
 from app.logging import configure_logging
+from app.services.upkeep import Due
 from app.settings import Settings, load_settings
-from app.storage import processes
 from app.storage.engine import DATABASE_TROUBLE
 from app.wiring import Deliverer, open_deliverer
 from workers import watchdog
@@ -27,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 _TICK_SECONDS = 1.0
 _RING_EVERY = 5  # ticks, also when nothing is due: that workers take wake-ups shows that the way is open
+_REPORT_EVERY = 10  # ticks, while it delivers in the workers' place
 _PRUNE_EVERY = 600  # ticks
 
 
@@ -52,27 +52,34 @@ async def run(settings: Settings) -> None:
 
 
 async def _tick(deliverer: Deliverer) -> None:
-    process_id = uuids.uuid7()
     standing_in = False
     more_to_prune = False
     for ticks in itertools.count():
         try:
-            async with deliverer.engine.begin() as connection:
-                await processes.beat(connection, process_id, kind="scheduler", name=deliverer.name, consumed=False)
+            rate = await deliverer.heartbeat.beat()
             due = await deliverer.upkeep.tick()
             if due.work or ticks % _RING_EVERY == 0:
                 deliverer.bell.ring()
-            # Until a worker comes again: else each disposition in turn would have to become overdue first.
-            was, standing_in = standing_in, not due.served and (due.overdue or standing_in)
+            was, standing_in = standing_in, _stands_in(due, rings=deliverer.bell.reached, already=standing_in)
             if standing_in:
                 deliverer.pump.wake()
             if standing_in != was:
                 log.warning("no worker comes: delivering here" if standing_in else "workers are back")
+            elif standing_in and ticks % _REPORT_EVERY == 0:
+                log.warning("delivering here", attempts_per_second=round(rate, 1))
             if more_to_prune or ticks % _PRUNE_EVERY == 0:
                 more_to_prune = await deliverer.upkeep.prune()  # a piece at a time: the rest of the tick can't wait
         except DATABASE_TROUBLE as error:
             log.warning("database trouble", error=type(error).__name__)
         await asyncio.sleep(_TICK_SECONDS)
+
+
+def _stands_in(due: Due, *, rings: bool, already: bool) -> bool:
+    """Whether to deliver here: the broker can't be reached, or it can, and no worker comes nevertheless.
+
+    That goes on until a worker comes again: else each disposition in turn would have to become overdue first.
+    """
+    return not rings or (not due.served and (due.overdue or already))
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ async def _contents(connection: AsyncConnection, settings: Settings, cipher: Cip
         yield Finding("accounts", True, f"none yet. {todo}")
     for account in known:
         yield _account(account, settings, cipher)
-    seen = {kind for kind, _, _ in await processes.seen(connection, _SEEN_WITHIN)}
+    seen = {one.kind for one in await processes.seen(connection, _SEEN_WITHIN)}
     for kind in ("worker", "scheduler"):
         yield (
             Finding(kind, True, "alive")

@@ -82,6 +82,8 @@ class Pump:
         self._woken = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopping = False
+        self.ended = 0
+        """Attempts that were brought to their end here."""
 
     def wake(self) -> None:
         """Says that something may be due. From the pump's own loop; cheap, and as often as you like."""
@@ -137,6 +139,7 @@ class Pump:
     def _ended(self, account_id: int, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
         self._slots.give_back(account_id)
+        self.ended += 1
         # There is room again, here and in the account; and in its call something newer may have come meanwhile.
         self._woken.set()
         if not task.cancelled() and (error := task.exception()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.domain.lane import Doubt
 from app.domain.lifecycle import State, shown
 from app.storage import processes, reports, schema
+from app.storage.processes import Seen
 
 # The scheduler rings every five seconds even if nothing is due, so a worker that lives has taken one by then.
 _RECENTLY = timedelta(seconds=15)
@@ -54,7 +55,7 @@ class Health:
         return [
             Check("database", True, "answers"),
             Check("migrations", True, f"at {at}"),
-            _delivery(consumed, [kind for kind, _, _ in seen]),
+            _delivery(consumed, seen),
         ]
 
     async def metrics(self) -> bytes:
@@ -79,18 +80,20 @@ class Health:
         figures.oldest_due = max(ages.values(), default=0.0)
         for row in trouble:
             (figures.holds if row.kind == "hold" else figures.doubts)[row.why] = row.n
-        for kind, _, _ in seen:
-            figures.processes[kind] += 1
+        for one in seen:
+            figures.processes[one.kind] += 1
+            figures.rates[one.kind] += one.rate
         registry = CollectorRegistry()
         registry.register(figures)
         return generate_latest(registry)
 
 
-def _delivery(consumed: bool, kinds: list[str]) -> Check:
+def _delivery(consumed: bool, seen: Sequence[Seen]) -> Check:
     if consumed:
         return Check("delivery", True, "a worker took a wake-up recently")
-    if "scheduler" in kinds:
-        return Check("delivery", True, "no worker takes wake-ups; the scheduler delivers in their place")
+    if schedulers := [one.rate for one in seen if one.kind == "scheduler"]:
+        rate = f"{sum(schedulers):.1f} attempts a second"
+        return Check("delivery", True, f"no worker takes wake-ups; the scheduler delivers in their place, {rate}")
     return Check(
         "delivery", False, "no worker and no scheduler was seen recently: start `wrapup worker` and `wrapup scheduler`"
     )
@@ -106,6 +109,7 @@ class _Figures(Collector):
         self.processes: defaultdict[str, int] = defaultdict(int, {"worker": 0, "scheduler": 0})
         self.holds: dict[str, int] = {}
         self.doubts: dict[str, int] = {doubt.value: 0 for doubt in Doubt}
+        self.rates: defaultdict[str, float] = defaultdict(float, {"worker": 0.0, "scheduler": 0.0})
         self.latency_sum_ms = 0
         self.oldest_due = 0.0
 
@@ -145,3 +149,9 @@ class _Figures(Collector):
         for kind, n in self.processes.items():
             living.add_metric([kind], n)
         yield living
+        rates = GaugeMetricFamily(
+            "wrapup_attempts_per_second", "Attempts brought to their end, over ten seconds, by kind.", labels=["kind"]
+        )
+        for kind, rate in self.rates.items():
+            rates.add_metric([kind], rate)
+        yield rates

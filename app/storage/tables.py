@@ -271,6 +271,7 @@ processes = Table(
     Column("started_at", TIME, nullable=False, server_default=func.clock_timestamp()),
     Column("seen_at", TIME, nullable=False, server_default=func.clock_timestamp()),
     Column("consumed_at", TIME),  # when it last took a wake-up from the broker
+    Column("rate", Double, nullable=False, server_default="0"),  # attempts that it brings to their end, a second
 )
 
 # Counts. A trigger appends what each statement changed; the scheduler folds it. Nobody waits for a hot row, and a
