@@ -25,6 +25,7 @@ from app.services.health import Health
 from app.services.heartbeat import Heartbeat
 from app.services.intake import Intake
 from app.services.keys import Keys
+from app.services.pulse import Pulse
 from app.services.reports import Reports
 from app.services.sessions import Sessions
 from app.services.trends import Trends
@@ -53,6 +54,7 @@ class Services:
     reports: Reports
     trends: Trends
     attention: Attention
+    pulse: Pulse
     health: Health
 
 
@@ -113,6 +115,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             reports=reports,
             trends=Trends(engine),
             attention=Attention(health, failures),
+            pulse=Pulse(engine),
             health=health,
         )
     finally:
