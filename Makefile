@@ -16,6 +16,10 @@ up: runtime  ## Run Wrapup with all that it needs, until Ctrl-C
 test: dev  ## Run all tests
 	@.venv/bin/python -m pytest -n 2 $(ARGS)
 
+.PHONY: faults
+faults: dev  ## Torment real processes, and check the promise from outside (about 40 minutes; ARGS="--seed 7 --minutes 10")
+	@.venv/bin/python -m tests.faults.campaign $(ARGS)
+
 .PHONY: check
 check: dev  ## Check style, types, the direction of imports, and dependencies
 	.venv/bin/python -m ruff check
