@@ -23,6 +23,8 @@ from deliveries import (
 from pydantic import SecretStr
 
 from app.sandbox import Sandbox
+from app.services.accounts import AccountSettings
+from app.services.keys import OPERATOR
 from app.settings import Settings
 from app.wiring import Services
 
@@ -328,3 +330,82 @@ async def test_a_pause_is_left_out_when_it_would_come_too_late(
     notes = shown["attempts"][0]["notes"]
     assert notes == ([] if paused else ["pause_after_dispose left out: too long after acceptance"])
     assert shown["pause_after_dispose"] is True  # what was asked stays on record
+
+
+PASSED = {"callback_time": "2020-12-24 10:30:00", "callback_time_zone": "Europe/London"}
+
+
+async def test_a_callback_time_that_has_passed_is_delivered_and_the_attempt_says_so(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    [shown] = await deliver(services, settings, [await post(services, **PASSED)])
+    assert (shown["state"], shown["attempts"][0]["notes"]) == ("delivered", ["callback_time has passed"])
+    assert sandbox.call(UCID).held.callback_time == "2020-12-24 10:30:00"  # type: ignore[union-attr]
+
+
+async def test_a_callback_time_that_has_passed_is_held_back_for_a_person_whose_word_is_a_retry(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    await services.accounts.set(CUSTOMER, AccountSettings(late_callback="review"), actor="test")
+    late, early = (
+        await post(services, ucid(1), **PASSED),
+        await post(services, ucid(2), callback_time="2099-12-24 10:30"),
+    )
+    shown, other = await deliver(services, settings, [late, early])
+    [attempt] = shown["attempts"]
+    assert (shown["state"], shown["cause"]) == ("failed", "callback_passed")
+    assert (attempt["outcome"], attempt["certainty"], attempt["http_status"]) == ("callback_passed", "not_sent", None)
+    assert [request.ucid for request in sandbox.log] == [ucid(2)]
+    assert (other["state"], other["attempts"][0]["notes"]) == ("delivered", [])
+
+    sandbox.script(ucid(1), "503,ok")  # what a person has seen once is not held back again
+    await services.actions.retry(late, OPERATOR, reason="still wanted")
+    [shown] = await deliver(services, settings, [late])
+    assert [attempt["outcome"] for attempt in shown["attempts"]] == ["callback_passed", "upstream_error", "saved"]
+    assert [attempt["notes"] for attempt in shown["attempts"][1:]] == [["callback_time has passed"]] * 2
+
+
+# What nobody can know.
+
+
+@pytest.mark.parametrize(
+    ("fault", "flagged"), [("reset_after", True), ("garbage", True), ("503", False), ("reset_after,ok", False)]
+)
+async def test_what_is_sent_after_an_older_one_of_unknown_outcome_says_so_on_attempt_and_call(
+    services: Services, settings: Settings, sandbox: Sandbox, fault: str, flagged: bool
+) -> None:
+    sandbox.script(UCID, [f"{step}+latency:100ms" for step in fault.split(",")])
+    older = await post(services, disposition="Call back")
+    async with pumping(settings) as deliverer:
+        await sandbox.arrivals(len(fault.split(",")))
+        if "," in fault:
+            await settle(services, deliverer)  # its repeat was answered, so all is known
+        newer = await post(services, disposition="Sale")
+        await settle(services, deliverer)
+    assert (await show(services, older))["state"] == ("delivered" if "," in fault else "superseded")
+    shown = await show(services, newer)
+    note = "an older disposition of this call, of unknown outcome, may reach CloudAgent after this one"
+    assert shown["attempts"][0]["notes"] == ([note] if flagged else [])
+    [call] = await ask(services, "SELECT after_unknown_at FROM calls")
+    assert (call.after_unknown_at is not None) == flagged
+
+
+async def test_after_a_lost_worker_the_newer_one_says_that_the_older_one_may_come_after_it(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    sandbox.script(UCID, "hang_after")
+    await post(services, disposition="Call back")
+    async with pumping(settings.model_copy(update={"call_deadline_seconds": 30})) as lost:
+        await sandbox.arrivals(1)
+        newer = await post(services, disposition="Sale")
+        lost.pump.wake()
+        assert (await show(services, newer))["state"] == "queued"  # it waits for the lease
+        await ask(services, LEASES_RUN_OUT)
+        async with pumping(settings, kind="scheduler") as living:
+            await living.upkeep.tick()
+            await settle(services, living)
+        lost.pump.stop()
+        sandbox.hang_up()
+    shown = await show(services, newer)
+    assert shown["state"] == "delivered"
+    assert shown["attempts"][0]["notes"][0].startswith("an older disposition of this call, of unknown outcome")

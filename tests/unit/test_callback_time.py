@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.domain.callback_time import (
     CallbackFormat,
     format_callback_time,
+    has_passed,
     parse_callback_time,
     time_zone,
 )
@@ -225,3 +226,17 @@ def test_any_text_is_a_time_or_refused(text: str) -> None:
         assert 2000 <= moment.year <= 2100
 
     assert all(message.isprintable() for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "passed"),
+    [
+        (None, "2026-11-25T04:59:59Z", False),  # half past ten in Kolkata is five in Greenwich
+        (None, "2026-11-25T05:00:00Z", True),
+        ("Europe/London", "2026-11-25T10:29:59Z", False),
+        ("Europe/London", "2026-11-25T10:30:00Z", True),
+        ("America/New_York", "2026-11-25T15:29:59Z", False),
+    ],
+)
+def test_a_time_has_passed_when_the_clocks_of_its_zone_show_it(zone: str | None, now: str, passed: bool) -> None:
+    assert has_passed(HALF_PAST_TEN, zone, datetime.fromisoformat(now)) is passed
