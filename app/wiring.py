@@ -18,6 +18,7 @@ from app.secrets import Cipher
 from app.services.accounts import Accounts, Directory
 from app.services.actions import Actions
 from app.services.attention import Attention
+from app.services.audit import Audit
 from app.services.delivery import DeliverySettings, Pump
 from app.services.doorkeeper import Doorkeeper
 from app.services.failures import Failures
@@ -25,7 +26,6 @@ from app.services.health import Health
 from app.services.heartbeat import Heartbeat
 from app.services.intake import Intake
 from app.services.keys import Keys
-from app.services.pulse import Pulse
 from app.services.reports import Reports
 from app.services.sessions import Sessions
 from app.services.trends import Trends
@@ -46,6 +46,7 @@ class Services:
     intake: Intake
     accounts: Accounts
     actions: Actions
+    audit: Audit
     doorkeeper: Doorkeeper
     failures: Failures
     keys: Keys
@@ -54,7 +55,6 @@ class Services:
     reports: Reports
     trends: Trends
     attention: Attention
-    pulse: Pulse
     health: Health
 
 
@@ -107,6 +107,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             intake=intake,
             accounts=Accounts(engine, cipher, bell, address_policy(settings)),
             actions=Actions(engine, bell),
+            audit=Audit(engine),
             doorkeeper=Doorkeeper(engine, cipher),
             failures=failures,
             keys=Keys(engine),
@@ -115,7 +116,6 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             reports=reports,
             trends=Trends(engine),
             attention=Attention(health, failures),
-            pulse=Pulse(engine),
             health=health,
         )
     finally:

@@ -7,12 +7,11 @@ import signal
 import socket
 import sys
 from types import FrameType
-from typing import Annotated, cast
+from typing import Annotated
 
 import structlog
 import typer
 import uvicorn
-from fastapi import FastAPI
 
 from app.cli.beside import settings_for
 from app.cli.options import DataDir
@@ -38,7 +37,7 @@ def api(
     settings.require_broker_url()
     Cipher(settings.require_secret_keys())
     configure_logging(settings.log_level, settings.log_format)
-    server = _Server(
+    server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),
             loop="uvloop",
@@ -69,17 +68,6 @@ def api(
     with _listen(host, port) as listening:
         log.info("api listens", host=host, port=listening.getsockname()[1])
         server.run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Sends the streams of open pages home when it is told to stop: else they would hold it up for the whole grace."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins to stop."""
-        state = cast(FastAPI, self.config.app).state
-        if hasattr(state, "services"):  # it has started
-            state.services.pulse.ending = True
-        super().handle_exit(sig, frame)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -26,6 +26,7 @@ from app.cli.history import print_history
 from app.cli.options import AsJson, AsJsonLines, DataDir
 from app.cli.printing import cell, console, note, print_json, table
 from app.cli.session import run
+from app.domain.cursor import Cursor
 from app.domain.filters import Filter
 from app.services.keys import OPERATOR
 from app.wiring import Services
@@ -82,7 +83,7 @@ def list_dispositions(
 
 async def _newest(services: Services, wanted: Filter, limit: int) -> AsyncIterator[dict[str, Any]]:
     """Page by page, so that a long list takes no memory."""
-    after: UUID | None = None
+    after: Cursor | None = None
     while limit > 0:
         page = await services.reports.page(wanted, after=after, limit=min(limit, _PAGE))
         for one in page.items:

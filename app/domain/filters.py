@@ -51,6 +51,8 @@ class Filter:
     dispositions: Sequence[str] = ()
     sources: Sequence[str] = ()
     references: Sequence[str] = ()
+    failures: Sequence[UUID] = ()  # groups of what one correction mends
+    search: str | None = None  # what it may mean: app/storage/search.py
     since: datetime | None = None  # accepted then or later
     until: datetime | None = None  # accepted before
     only_accounts: frozenset[str] = field(default_factory=frozenset)  # of a bound key; no condition that was asked for
@@ -82,11 +84,14 @@ def _one_of(choices: Sequence[str], make: Callable[[str], object] = str) -> Call
     return rule
 
 
-def _id(name: str, value: object) -> UUID:
-    try:
-        return UUID(value)  # type: ignore[arg-type]  # what is no text raises
-    except (ValueError, TypeError, AttributeError):
-        raise refusal(name, f"is {quoted(value)}; it must be the id of a disposition, a UUID") from None
+def _id_of(thing: str) -> Callable[[str, object], UUID]:
+    def rule(name: str, value: object) -> UUID:
+        try:
+            return UUID(value)  # type: ignore[arg-type]  # what is no text raises
+        except (ValueError, TypeError, AttributeError):
+            raise refusal(name, f"is {quoted(value)}; it must be the id of a {thing}, a UUID") from None
+
+    return rule
 
 
 def _moment(name: str, value: object) -> datetime | timedelta:
@@ -107,7 +112,7 @@ def _moment(name: str, value: object) -> datetime | timedelta:
 _word = rules.text(LONGEST_WORD)
 
 FIELDS: tuple[Field, ...] = (
-    Field("id", "ids", _id),
+    Field("id", "ids", _id_of("disposition")),
     Field("state", "states", _one_of(tuple(State), State)),
     Field("cause", "causes", _one_of(CAUSES)),
     Field("account", "accounts", _word),
@@ -117,6 +122,8 @@ FIELDS: tuple[Field, ...] = (
     Field("disposition", "dispositions", _word),
     Field("source", "sources", _word),
     Field("reference", "references", _word),
+    Field("failure", "failures", _id_of("failure")),
+    Field("q", "search", _word, single=True),
     Field("from", "since", _moment, single=True),
     Field("to", "until", _moment, single=True),
 )
@@ -168,6 +175,8 @@ def to_json(wanted: Filter) -> dict[str, object]:
 def _written(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, str):
+        return value
     assert isinstance(value, Sequence)
     return [str(one) for one in value]
 

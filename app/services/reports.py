@@ -12,11 +12,12 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.callback_time import CallbackFormat, format_callback_time
+from app.domain.cursor import Cursor, neighbours
 from app.domain.errors import NotFound
 from app.domain.filters import Filter
 from app.domain.lifecycle import State, shown
 from app.services.keys import Caller
-from app.storage import reports
+from app.storage import lists, reports
 from app.storage.reports import History
 
 RATE_MINUTES = 5
@@ -24,10 +25,15 @@ RATE_MINUTES = 5
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a list, newest first. ``next`` is where the following one begins, None on the last."""
+    """A page of a list, newest first. ``next`` leads to the older one, ``previous`` back; None where there is none.
+
+    ``total``: of all that the filter takes, where it is known without counting.
+    """
 
     items: Sequence[dict[str, Any]]
-    next: UUID | None
+    next: Cursor | None
+    previous: Cursor | None
+    total: int | None
 
 
 class Reports:
@@ -44,11 +50,12 @@ class Reports:
             raise NotFound(f"There is no disposition {disposition_id}.")
         return whole(found)
 
-    async def page(self, wanted: Filter, *, after: UUID | None, limit: int) -> Page:
-        """A page of what the filter takes."""
+    async def page(self, wanted: Filter, *, after: Cursor | None, limit: int) -> Page:
+        """A page of what the filter takes, from a cursor on."""
         async with self._engine.connect() as connection:
-            rows = await reports.page(connection, wanted, after=after, limit=limit + 1)
-        return Page([summary(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+            found = await lists.page(connection, wanted, after, limit=limit)
+        before, behind = neighbours(after, [row.id for row in found.rows], more=found.more)
+        return Page([summary(row) for row in found.rows], behind, before, found.total)
 
     async def export(self, wanted: Filter) -> AsyncIterator[dict[str, Any]]:
         """Everything that the filter takes, oldest first, each one whole."""

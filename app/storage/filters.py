@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from app.domain.filters import Filter
 from app.domain.lifecycle import WAITING, State
-from app.storage.tables import accounts, calls, dispositions
+from app.storage.search import matches
+from app.storage.tables import accounts, calls, dispositions, failure_members
 
 Query = TypeVar("Query", bound=Select[Any])
 
@@ -40,6 +41,11 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     conditions += [column.in_(values) for column, values in columns.items() if values]
     if wanted.ucids:
         conditions.append(dispositions.c.call_id.in_(select(calls.c.id).where(calls.c.ucid.in_(wanted.ucids))))
+    if wanted.failures:
+        of_these = failure_members.c.failure_id.in_(wanted.failures)
+        conditions.append(dispositions.c.id.in_(select(failure_members.c.disposition_id).where(of_these)))
+    if wanted.search is not None:
+        conditions.append(matches(wanted.search))
     if wanted.since:
         conditions.append(dispositions.c.created_at >= wanted.since)
     if wanted.until:

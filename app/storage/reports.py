@@ -1,4 +1,4 @@
-"""Reading: lists, one disposition with its history, the audit trail, the counts."""
+"""Reading: one disposition with its history, the audit trail, the counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.storage.filters import ON_HOLD, narrowed
 from app.storage.tables import accounts, attempts, dispositions, events
 
 # A disposition with the account's name, and whether it is on hold, in place of our numbers.
-_DISPOSITIONS = select(dispositions, accounts.c.customer.label("account"), ON_HOLD.label("on_hold")).join_from(
+DISPOSITIONS = select(dispositions, accounts.c.customer.label("account"), ON_HOLD.label("on_hold")).join_from(
     dispositions, accounts, dispositions.c.account_id == accounts.c.id
 )
 
@@ -30,17 +30,9 @@ class History:
     events: Sequence[Row[Any]]
 
 
-async def page(connection: AsyncConnection, wanted: Filter, *, after: UUID | None, limit: int) -> Sequence[Row[Any]]:
-    """Up to ``limit`` dispositions, newest first, those before ``after`` only (ids are in the order of arrival)."""
-    query = narrowed(_DISPOSITIONS, wanted).order_by(dispositions.c.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(dispositions.c.id < after)
-    return (await connection.execute(query)).all()
-
-
 async def history(connection: AsyncConnection, disposition_id: UUID) -> History | None:
     """One disposition with all that happened to it, or None."""
-    found = await _histories(connection, _DISPOSITIONS.where(dispositions.c.id == disposition_id))
+    found = await _histories(connection, DISPOSITIONS.where(dispositions.c.id == disposition_id))
     return found[0] if found else None
 
 
@@ -48,7 +40,7 @@ async def export(connection: AsyncConnection, wanted: Filter, *, chunk: int = 50
     """Every disposition that the filter takes, oldest first, each with its history; ``chunk`` at a time."""
     after: UUID | None = None
     while True:
-        query = narrowed(_DISPOSITIONS, wanted).order_by(dispositions.c.id).limit(chunk)
+        query = narrowed(DISPOSITIONS, wanted).order_by(dispositions.c.id).limit(chunk)
         if after is not None:
             query = query.where(dispositions.c.id > after)
         found = await _histories(connection, query)

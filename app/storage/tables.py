@@ -152,9 +152,25 @@ dispositions = Table(
         postgresql_where=text("state IN ('queued', 'retrying')"),
     ),
     Index("dispositions_failed", "account_id", "cause", "id", postgresql_where=text("state = 'failed'")),
-    Index("dispositions_by_account", "account_id", "id"),
+    Index("dispositions_by_state", "account_id", "state", "id"),
     Index("dispositions_by_age", "created_at", postgresql_using="brin"),  # for pruning: they come in this order
-    Index("dispositions_by_reference", "reference", postgresql_where=text("reference IS NOT NULL")),
+    Index("dispositions_by_reference", "reference", "id", postgresql_where=text("reference IS NOT NULL")),
+    Index("dispositions_by_source", "source", "id", postgresql_where=text("source IS NOT NULL")),
+)
+
+# What dispositions are looked up by and never changes: indexed here, it costs one entry for each disposition, and in
+# its own row one for each change of its state. A trigger writes it.
+lookups = Table(
+    "lookups",
+    metadata,
+    Column("disposition_id", Uuid, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("did", Text, nullable=False),
+    Column("disposition", Text, nullable=False),
+    Index("lookups_by_agent", "account_id", "agent_id", "disposition_id"),
+    Index("lookups_by_did", "account_id", "did", "disposition_id"),
+    Index("lookups_by_code", "account_id", "disposition", "disposition_id"),
 )
 
 attempts = Table(
@@ -193,6 +209,23 @@ events = Table(
     Column("reason", Text),
     Column("address", Text),  # from where a person did it
     Index("events_of_disposition", "disposition_id", postgresql_where=text("disposition_id IS NOT NULL")),
+    # For the audit trail, without what happens to each disposition.
+    Index("events_of_subject", "subject", "id", postgresql_where=text("subject IS NOT NULL")),
+    Index(
+        "events_by_action",
+        "action",
+        "id",
+        postgresql_where=text("action NOT IN ('accepted', 'delivered', 'failed', 'superseded')"),
+    ),
+    Index(
+        "events_by_person",
+        "actor",
+        "id",
+        postgresql_where=text(
+            "actor NOT LIKE 'client:%' AND actor NOT LIKE 'source:%' AND actor NOT LIKE 'worker:%' "
+            "AND actor NOT LIKE 'scheduler%'"
+        ),
+    ),
     Index("events_by_time", "at", postgresql_using="brin"),  # they come in the order of time
 )
 

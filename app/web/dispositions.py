@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from app.domain.cursor import PATTERN, parse_cursor
 from app.domain.errors import (
     BodyTooLarge,
     InvalidInput,
@@ -75,7 +76,7 @@ async def submit(request: Request) -> Response:
     return _receipt_reply(await services.intake.accept(fields, caller, idempotency_key=key))
 
 
-_CURSOR: dict[str, Any] = {"type": "string", "format": "uuid"}
+_CURSOR: dict[str, Any] = {"type": "string", "pattern": PATTERN}
 _LIMIT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 
 
@@ -85,18 +86,28 @@ _LIMIT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 1000, "def
     openapi_extra={
         "parameters": [
             *filters.PARAMETERS,
-            filters.parameter("cursor", _CURSOR, "`next` of the page before."),
+            filters.parameter("cursor", _CURSOR, "`next` or `previous` of another page."),
             filters.parameter("limit", _LIMIT, "How many at most."),
         ]
     },
     responses=documented(InvalidInput),
 )
 async def list_dispositions(request: Request, services: Wired, caller: Reader) -> Response:
-    """Dispositions, newest first. Several values of a filter are alternatives; several filters all apply."""
-    rules = {"cursor": filters.identity, "limit": filters.number(1, 1000)}
+    """Dispositions, newest first. Several values of a filter are alternatives; several filters all apply.
+
+    A page stays what it is while new ones come. `total` is told where it is known without counting: for filters by
+    state, cause and account."""
+    rules = {"cursor": parse_cursor, "limit": filters.number(1, 1000)}
     wanted, values = filters.read_query(request, caller, rules)
     page = await services.reports.page(wanted, after=values.get("cursor"), limit=values.get("limit", 100))
-    return JSONReply({"items": page.items, "next": page.next})
+    return JSONReply(
+        {
+            "items": page.items,
+            "next": page.next and str(page.next),
+            "previous": page.previous and str(page.previous),
+            "total": page.total,
+        }
+    )
 
 
 @router.get("/{disposition_id:uuid}", response_model=DispositionWhole, responses=documented(NotFound))

@@ -98,7 +98,7 @@ del SUMMARY["duplicate"]
 
 WHOLE: dict[str, Any] = {**SUMMARY, "attempts": _ATTEMPTS, "events": _EVENTS}
 
-PAGE: dict[str, Any] = {"items": [SUMMARY], "next": _ID}
+PAGE: dict[str, Any] = {"items": [SUMMARY], "next": _ID, "previous": None, "total": 1840}
 
 BATCH_IN: dict[str, Any] = {
     "dispositions": [DISPOSITION_IN, {**DISPOSITION_IN, "account": "acmee", "idempotency_key": "row-2"}]
@@ -175,6 +175,20 @@ HOLD: dict[str, Any] = {
 }
 
 FAILURES: dict[str, Any] = {"items": [FAILURE], "total": 1, "holds": [HOLD]}
+
+AUDIT_LINE: dict[str, Any] = {
+    "id": 4711,
+    "at": "2026-11-25T11:10:00Z",
+    "actor": "client:ops",
+    "action": "account held",
+    "account": "acme",
+    "disposition": None,
+    "subject": "account:acme",
+    "from": None,
+    "to": None,
+    "reason": "CloudAgent is being moved",
+    "address": "203.0.113.7",
+}
 
 ACCOUNT_IN: dict[str, Any] = {
     "api_key": "KK0123456789abcdef0123456789abcdef",
@@ -275,6 +289,8 @@ BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "HoldOut": HOLD,
     "FailureList": FAILURES,
     "Note": {"note": "Asha corrects the user map"},
+    "AuditLine": AUDIT_LINE,
+    "AuditPage": {"items": [AUDIT_LINE], "next": None},
     "AccountIn": ACCOUNT_IN,
     "AccountOut": ACCOUNT,
     "Why": REASON,

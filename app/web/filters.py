@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from fastapi import Request
 
@@ -24,10 +23,17 @@ _TIME: Mapping[str, Any] = {
 _WORD: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": LONGEST_WORD}
 _VALUES: Mapping[str, Mapping[str, Any]] = {
     "id": {"type": "string", "format": "uuid"},
+    "failure": {"type": "string", "format": "uuid", "description": "Of `/v1/failures`."},
+    "q": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGEST_WORD,
+        "description": "Search: an id, a UCID, an agent, a DID, a reference or a code as a whole, or words of a reply.",
+    },
     "state": {"type": "string", "enum": list(State)},
     "cause": {"type": "string", "enum": list(CAUSES)},
-    "from": {**_TIME, "description": "Accepted then or later. `24h` is that long ago."},
-    "to": {**_TIME, "description": "Accepted before."},
+    "from": {**_TIME, "description": "Then or later: accepted, or done. `24h` is that long ago."},
+    "to": {**_TIME, "description": "Before that."},
 }
 
 
@@ -102,14 +108,6 @@ def number(least: int, most: int) -> Rule:
         raise refusal(name, f"is {quoted(text)}; it must be a whole number, {least} to {most}")
 
     return rule
-
-
-def identity(name: str, text: str) -> UUID:
-    """The rule for an id."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise refusal(name, f"is {quoted(text)}; it must be an id, a UUID") from None
 
 
 def _only(name: str, sent: list[str]) -> str:

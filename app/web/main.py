@@ -14,6 +14,7 @@ from app.settings import Settings
 from app.web import (
     accounts,
     actions,
+    audit,
     batch,
     cloudagent,
     dispositions,
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     api.add_middleware(Shortcut, routes={("POST", "/v1/dispositions"): dispositions.submit})
     api.add_middleware(RateLimitHeaders)
     problems.install(api)
-    for noun in (dispositions, batch, actions, failures, stats, accounts, keys, users, cloudagent, health, docs):
+    for noun in (dispositions, batch, actions, failures, stats, audit, accounts, keys, users, cloudagent, health, docs):
         api.include_router(noun.router)
     api.include_router(dashboard)
     api.openapi = lambda: openapi.document_of(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it

@@ -203,7 +203,9 @@ class DispositionPage(BaseModel):
     """A page of a list, newest first. ``next`` is the cursor of the following one."""
 
     items: list[DispositionSummary]
-    next: str | None = Field(description="None on the last page.")
+    next: str | None = Field(description="The cursor of the older page; null on the last.")
+    previous: str | None = Field(description="The cursor of the newer page; null on the first.")
+    total: int | None = Field(description="Of all that the filter takes; null where they would have to be counted.")
 
 
 class StatsOut(BaseModel):

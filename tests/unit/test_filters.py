@@ -45,7 +45,9 @@ def test_what_has_no_condition_is_empty_whoever_asks() -> None:
     assert parse({}).is_empty
     assert parse_filter({}, NOW, only_accounts=frozenset({"acme"})).is_empty
     for name in (one.name for one in FIELDS):
-        value = {"id": ID, "state": "failed", "cause": "expired", "from": "1h", "to": "1h"}.get(name, "x")
+        value = {"id": ID, "failure": ID, "state": "failed", "cause": "expired", "from": "1h", "to": "1h"}.get(
+            name, "x"
+        )
         assert not parse({name: value}).is_empty, name
 
 
@@ -109,6 +111,7 @@ def some(name: str) -> st.SearchStrategy[object]:
     words = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_categories=["Cc"]), min_size=1)
     values: dict[str, st.SearchStrategy[Any]] = {
         "id": st.uuids().map(str),
+        "failure": st.uuids().map(str),
         "state": st.sampled_from(State).map(str),
         "cause": st.sampled_from(CAUSES),
         "from": st.sampled_from(["24h", "90m", "2026-11-24T10:00:00.123456Z"]),

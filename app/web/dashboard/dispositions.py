@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
+from app.domain.cursor import parse_cursor
 from app.domain.errors import InvalidInput
 from app.domain.filters import CAUSES, Filter, parse_filter
 from app.domain.lifecycle import State
@@ -58,7 +59,7 @@ class Step:
 
 @router.get("/dispositions")
 async def show_list(
-    request: Request, services: Wired, visitor: Viewer, cursor: Annotated[UUID | None, Query()] = None
+    request: Request, services: Wired, visitor: Viewer, cursor: Annotated[str | None, Query()] = None
 ) -> Response:
     """The list, newest first."""
     zone = ZoneInfo(services.settings.time_zone)
@@ -66,9 +67,11 @@ async def show_list(
     if (cleaned := clean(asked, zone)) != asked:
         return RedirectResponse(address("/dispositions", grouped(cleaned)), 303)
     conditions = {name: values for name, values in grouped(asked).items() if name not in ("cursor", "said")}
-    page, faults = Page([], None), []
+    page, faults = Page([], None, None, None), []
     try:
-        page = await services.reports.page(wanted_by(conditions, visitor.caller), after=cursor, limit=PAGE_SIZE)
+        wanted = wanted_by(conditions, visitor.caller)
+        place = parse_cursor("cursor", cursor) if cursor else None
+        page = await services.reports.page(wanted, after=place, limit=PAGE_SIZE)
     except InvalidInput as refused:
         faults = [fault.message for fault in refused.faults]
     return render(
@@ -86,7 +89,7 @@ async def show_list(
         causes=CAUSES,
         texts=_TEXTS.items(),
         before=_local(conditions.get("to", [""])[0], zone),
-        newer=address("/dispositions", conditions) if cursor else None,
+        newer=address("/dispositions", conditions, cursor=page.previous) if page.previous else None,
         older=address("/dispositions", conditions, cursor=page.next) if page.next else None,
         downloads=[],
         actions=[],

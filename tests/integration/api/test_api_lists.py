@@ -62,11 +62,17 @@ async def test_each_filter_finds_its_own_and_several_values_are_alternatives(api
 
 
 async def test_a_list_can_be_cut_by_time(api: Api, crm: httpx.AsyncClient) -> None:
-    ids = [await post(crm, ucid=str(number)) for number in range(3)]
-    for hour, identity in enumerate(ids):
-        api.sql(
-            "UPDATE dispositions SET created_at = make_timestamptz(2026, 11, 1, %s, 0, 0) WHERE id = %s", hour, identity
+    ids = []
+    for hour in range(3):
+        identity = await post(crm, ucid=str(hour))
+        # An id begins with the time at which it was made.
+        moved = api.sql(
+            "UPDATE dispositions SET created_at = t.at, id = uuidv7(t.at - clock_timestamp()) "
+            "FROM (SELECT make_timestamptz(2026, 11, 1, %s, 0, 0) AS at) AS t WHERE id = %s RETURNING id::text",
+            hour,
+            identity,
         )
+        ids.append(moved[0][0])
     assert await listed(crm, **{"from": "2026-11-01T01:00:00Z"}) == [ids[2], ids[1]]
     assert await listed(crm, to="2026-11-01T06:30:00+05:30") == [ids[0]]
     assert await listed(crm, **{"from": "1h"}) == []
@@ -114,6 +120,82 @@ async def test_paging_goes_through_all_once_whatever_comes_meanwhile(crm: httpx.
         query["cursor"] = page["next"]
     assert seen == ids[::-1]
     assert pages == 3
+
+
+async def test_a_list_is_read_back_to_its_beginning_and_what_is_new_is_found_there(crm: httpx.AsyncClient) -> None:
+    ids = [await post(crm, ucid=str(number)) for number in range(7)]
+    first = (await crm.get(URL, params={"limit": 3})).json()
+    assert (first["previous"], first["total"]) == (None, 7)
+    second = (await crm.get(URL, params={"limit": 3, "cursor": first["next"]})).json()
+    third = (await crm.get(URL, params={"limit": 3, "cursor": second["next"]})).json()
+    assert third["next"] is None
+    newest = await post(crm, ucid="100")
+    back = (await crm.get(URL, params={"limit": 3, "cursor": third["previous"]})).json()
+    assert [item["id"] for item in back["items"]] == ids[3:0:-1]
+    assert back["items"] == second["items"]
+    back = (await crm.get(URL, params={"limit": 3, "cursor": back["previous"]})).json()
+    assert [item["id"] for item in back["items"]] == ids[6:3:-1]
+    assert back["next"] == first["next"]
+    back = (await crm.get(URL, params={"limit": 3, "cursor": back["previous"]})).json()
+    assert [item["id"] for item in back["items"]] == [newest]
+    assert back["previous"] is None
+    again = (await crm.get(URL, params={"limit": 3, "cursor": f"{newest}.newer"})).json()
+    assert (again["items"], again["previous"]) == ([], None)
+    assert (await crm.get(URL, params={"limit": 1, "cursor": again["next"]})).json()["items"][0]["id"] == newest
+
+
+async def test_a_total_is_told_where_it_is_known_without_counting(api: Api, crm: httpx.AsyncClient) -> None:
+    failed = await post(crm, ucid="1")
+    for number in range(2, 5):
+        await post(crm, ucid=str(number), account="globex")
+    api.sql("UPDATE dispositions SET state = 'failed', cause = 'invalid_agent' WHERE id = %s", failed)
+    await api.services.accounts.hold("globex", actor="test")
+
+    async def total(**query: Any) -> int | None:
+        found: int | None = (await crm.get(URL, params={"limit": 1, **query})).json()["total"]
+        return found
+
+    assert [await total(), await total(account="globex"), await total(state="held")] == [4, 3, 3]
+    assert [await total(state="queued"), await total(cause="invalid_agent"), await total(state="failed")] == [0, 1, 1]
+    assert [await total(agent_id="a17"), await total(q="a17"), await total(to="1h")] == [None, None, None]
+    bound = await api.client("read", accounts=["acme"])
+    assert (await bound.get(URL)).json()["total"] == 1
+
+
+async def test_a_search_finds_by_whatever_the_text_may_be(api: Api, crm: httpx.AsyncClient) -> None:
+    plain = await post(crm, ucid="1")
+    ids = {
+        name: await post(crm, **{"ucid": str(100 + number), **change})
+        for number, (name, change) in enumerate(OTHERS.items())
+        if name != "account"
+    }
+    for name in ids:
+        assert await listed(crm, q=OTHERS[name][name]) == [ids[name]], name
+    assert await listed(crm, q=plain) == [plain]
+    assert await listed(crm, q="+4711") == [ids["did"]]
+    assert await listed(crm, q="b18", disposition="No Sale") == []
+    assert await listed(crm, q="nothing like it") == []
+
+    api.sql(
+        "INSERT INTO attempts (id, disposition_id, account_id, number, epoch, worker, started_at, reply_details) "
+        "SELECT %s, id, account_id, 1, 1, '', now(), 'Campaign 100%% is_closed' FROM dispositions WHERE id = %s",
+        attempt := uuid4(),
+        plain,
+    )
+    assert await listed(crm, q=str(attempt)) == [plain]
+    for words in ("campaign", "100% IS", "is_closed"):
+        assert await listed(crm, q=words) == [plain], words
+    assert await listed(crm, q="isxclosed") == []
+    api.sql("UPDATE dispositions SET state = 'failed', cause = 'refused' WHERE id = %s", plain)
+    api.sql("UPDATE attempts SET id = '00000000-0000-0000-0000-000000000001'")
+    for words in ("campaign", "campaign 7%", "refused"):
+        assert await listed(crm, q=words) == [plain], words
+    (failure,) = (await crm.get("/v1/failures")).json()["items"]
+    assert await listed(crm, failure=failure["id"]) == [plain]
+    assert await listed(crm, failure=str(uuid4())) == []
+    bound = await api.client("read", accounts=["globex"])
+    for query in ({"q": "campaign"}, {"q": plain}, {"q": "1"}, {"failure": failure["id"]}):
+        assert await listed(bound, **query) == [], query
 
 
 async def test_a_page_that_is_exactly_full_is_the_last(crm: httpx.AsyncClient) -> None:

@@ -22,6 +22,7 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
     ("GET", "/v1/dispositions/{disposition_id}"): (Scope.READ, {}),
     ("POST", "/v1/dispositions/{disposition_id}/retry"): (Scope.OPERATE, {}),
     ("POST", "/v1/dispositions/{disposition_id}/cancel"): (Scope.OPERATE, {}),
+    ("GET", "/v1/audit"): (Scope.READ, {}),
     ("GET", "/v1/failures"): (Scope.READ, {}),
     ("GET", "/v1/failures/{failure_id}"): (Scope.READ, {}),
     ("POST", "/v1/failures/{failure_id}/acknowledge"): (Scope.OPERATE, {}),
@@ -157,7 +158,7 @@ async def test_what_belongs_to_an_account_is_not_there_for_a_key_bound_to_anothe
         answer = await targets["globex"].call(bound, method, path)
         assert answer.status_code == 404, (method, path, answer.text)
         assert answer.json()["type"] == "urn:wrapup:problem:not-found"
-    for path in ("/v1/dispositions", "/v1/accounts", "/v1/keys", "/v1/stats", "/v1/failures"):
+    for path in ("/v1/dispositions", "/v1/accounts", "/v1/keys", "/v1/stats", "/v1/failures", "/v1/audit"):
         answer = await bound.get(path)
         assert answer.status_code == 200
         assert "globex" not in answer.text, path
