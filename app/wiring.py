@@ -26,6 +26,8 @@ from app.services.health import Health
 from app.services.heartbeat import Heartbeat
 from app.services.intake import Intake
 from app.services.keys import Keys
+from app.services.replay_steps import ReplaySteps
+from app.services.replays import Replays
 from app.services.reports import Reports
 from app.services.sessions import Sessions
 from app.services.trends import Trends
@@ -52,6 +54,7 @@ class Services:
     keys: Keys
     users: Users
     sessions: Sessions
+    replays: Replays
     reports: Reports
     trends: Trends
     attention: Attention
@@ -68,6 +71,7 @@ class Deliverer:
     pump: Pump
     upkeep: Upkeep
     heartbeat: Heartbeat
+    replay_steps: ReplaySteps
 
 
 def address_policy(settings: Settings) -> AddressPolicy:
@@ -113,6 +117,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             keys=Keys(engine),
             users=Users(engine),
             sessions=Sessions(engine, lifetime=settings.session_lifetime),
+            replays=Replays(engine),
             reports=reports,
             trends=Trends(engine),
             attention=Attention(health, failures),
@@ -150,6 +155,7 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
             pump=pump,
             upkeep=Upkeep(engine, settings.retry_policy, retention=settings.retention, name=name),
             heartbeat=Heartbeat(engine, lambda: pump.ended, kind=kind, name=name),
+            replay_steps=ReplaySteps(engine, bell, name=name),
         )
     finally:
         await client.aclose()

@@ -28,6 +28,7 @@ _TICK_SECONDS = 1.0
 _RING_EVERY = 5  # ticks, also when nothing is due: that workers take wake-ups shows that the way is open
 _REPORT_EVERY = 10  # ticks, while it delivers in the workers' place
 _PRUNE_EVERY = 600  # ticks
+_REPLAY_SECONDS = 0.25  # between looks for a chunk of a replay to be done
 
 
 async def run(settings: Settings) -> None:
@@ -39,13 +40,15 @@ async def run(settings: Settings) -> None:
         watching = asyncio.create_task(watchdog.watch(settings.watchdog))
         pumping = asyncio.create_task(deliverer.pump.run())
         ticking = asyncio.create_task(_tick(deliverer))
+        replaying = asyncio.create_task(_replay(deliverer))
         told = asyncio.create_task(stopping.wait())
         log.info("scheduler ready", scheduler=deliverer.name)
-        await asyncio.wait([told, ticking, pumping], return_when=asyncio.FIRST_COMPLETED)
-        ticking.cancel()  # the database takes back what it was at
+        await asyncio.wait([told, ticking, replaying, pumping], return_when=asyncio.FIRST_COMPLETED)
+        for task in (ticking, replaying):
+            task.cancel()  # the database takes back what it was at
         deliverer.pump.stop()
-        await asyncio.wait([ticking, pumping], timeout=settings.longest_call)
-        for task in (ticking, pumping):
+        await asyncio.wait([ticking, replaying, pumping], timeout=settings.longest_call)
+        for task in (ticking, replaying, pumping):
             if task.done() and not task.cancelled():
                 task.result()  # raises what broke it: this process ends with that, and is started again
         watching.cancel()
@@ -80,6 +83,17 @@ def _stands_in(due: Due, *, rings: bool, already: bool) -> bool:
     That goes on until a worker comes again: else each disposition in turn would have to become overdue first.
     """
     return not rings or (not due.served and (due.overdue or already))
+
+
+async def _replay(deliverer: Deliverer) -> None:
+    """Beside the ticks, so that neither waits for the other."""
+    while True:
+        try:
+            did_something = await deliverer.replay_steps.step()
+        except DATABASE_TROUBLE as error:
+            log.warning("database trouble", error=type(error).__name__)
+            did_something = False
+        await asyncio.sleep(0 if did_something else _REPLAY_SECONDS)
 
 
 def main() -> None:

@@ -28,6 +28,12 @@ from app.domain.replies import REMEDIES, Remedy
 CAUSES: tuple[str, ...] = (*(outcome for outcome, remedy in REMEDIES.items() if remedy is not Remedy.NONE), *Cause)
 """Every cause that a failure can have."""
 
+NOT_FINAL: frozenset[str] = frozenset(
+    outcome for outcome, remedy in REMEDIES.items() if remedy in (Remedy.WAIT, Remedy.FIX_ACCOUNT)
+)
+"""Outcomes after which a disposition waits, until its tries or its time run out. As a cause to look for they mean that,
+with this as the outcome of the last attempt: ``no_reply`` is "failed since CloudAgent did not reply"."""
+
 LONGEST_WORD = 200
 """Characters of a text to look for. Nothing that is stored in such a field is longer."""
 

@@ -43,13 +43,15 @@ def admit(
     now: datetime,
     window: timedelta,
     has_key: bool,
+    corrects: bool = False,
 ) -> Admission:
     """What the arrival is to its call, whose lock the caller holds.
 
     Only the *newest* disposition can be repeated: A, B, A are three dispositions, and the last A is live. A request
-    with an ``Idempotency-Key`` (``has_key``) has said by it that it is new.
+    with an ``Idempotency-Key`` (``has_key``) has said by it that it is new. So has a correction (``corrects``), whose
+    ``occurred_at`` is that of the one that it takes the place of.
     """
-    if newest is None:
+    if newest is None or corrects:
         return Admission.NEW
     if not has_key and newest.print == fingerprint and now - newest.accepted_at <= window:
         return Admission.DUPLICATE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -48,6 +48,10 @@ class Caller:
     def owns(self, account: str) -> bool:
         """True if the account is the caller's to see and use."""
         return not self.accounts or account in self.accounts
+
+    def covers(self, accounts: Collection[str]) -> bool:
+        """True if what is bound to these accounts (none: to no account) is the caller's: it opens nothing beyond."""
+        return not self.accounts or (bool(accounts) and self.accounts.issuperset(accounts))
 
     @property
     def bound_account(self) -> str | None:

@@ -131,6 +131,7 @@ def whole(found: History) -> dict[str, Any]:
     """A disposition as the contract shows it, with its attempts and events."""
     return {
         **summary(found.disposition),
+        "resent_as": found.resent_as,
         "attempts": [
             {
                 "id": attempt.id,

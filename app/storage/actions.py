@@ -1,7 +1,8 @@
-"""Actions: what an operator does to one disposition, under the lock of its call."""
+"""Actions: what an operator does to dispositions, under the locks of their calls."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -58,35 +59,71 @@ _SEND_AGAIN = text(f"""
     WITH moved AS (
         UPDATE dispositions
         SET state = '{SEND_AGAIN.enters}', cause = NULL, finished_at = NULL, next_attempt_at = NULL, tries = 0,
-            callback_format = NULL, expires_at = clock_timestamp() + make_interval(secs => max_age_seconds)
-        WHERE id = :id AND state IN {leaves(SEND_AGAIN)}
+            callback_format = NULL, replay_id = :replay_id,
+            expires_at = CASE WHEN :renew THEN clock_timestamp() + make_interval(secs => max_age_seconds)
+                         ELSE expires_at END
+        WHERE id = ANY(:ids) AND state IN {leaves(SEND_AGAIN)}
         RETURNING id, account_id, call_id, old.state AS from_state
     ), due AS (
         UPDATE calls SET next_at = least(next_at, clock_timestamp()) FROM moved WHERE calls.id = moved.call_id
+    ), told AS (
+        {_event(SEND_AGAIN)}
     )
-    {_event(SEND_AGAIN)}
+    SELECT id FROM moved
 """)
 
 _CANCEL = text(f"""
     WITH moved AS (
         UPDATE dispositions
         SET state = '{CANCEL.enters}', finished_at = clock_timestamp(), next_attempt_at = NULL
-        WHERE id = :id AND state IN {leaves(CANCEL)}
+        WHERE id = ANY(:ids) AND state IN {leaves(CANCEL)}
         RETURNING id, account_id, old.state AS from_state
+    ), told AS (
+        {_event(CANCEL)}
     )
-    {_event(CANCEL)}
+    SELECT id FROM moved
+""")
+
+_TELL_RESENT = text("""
+    INSERT INTO events (actor, action, account_id, disposition_id, reason, address)
+    SELECT :actor, 'resent', d.account_id, d.id, concat_ws(': ', 'as ' || resent.new_id, CAST(:reason AS text)),
+           :address
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:new_ids AS uuid[])) AS resent(id, new_id)
+    JOIN dispositions d ON d.id = resent.id
 """)
 
 
-async def send_again(connection: AsyncConnection, disposition_id: UUID, *, actor: str, reason: str | None) -> None:
-    """Queues a failed disposition anew, with all its tries and its whole age before it."""
-    await connection.execute(_SEND_AGAIN, _values(disposition_id, actor, reason))
+async def send_again(
+    connection: AsyncConnection,
+    disposition_ids: Sequence[UUID],
+    *,
+    actor: str,
+    reason: str | None,
+    replay_id: UUID | None = None,
+    renew: bool = True,
+) -> set[UUID]:
+    """Queues failed dispositions anew, with all their tries before them; gives those that it moved.
+
+    ``renew``: with their whole age before them, too. The caller has locked their calls.
+    """
+    parameters = {"ids": list(disposition_ids), "replay_id": replay_id, "renew": renew}
+    return set(await connection.scalars(_SEND_AGAIN, parameters | _by_whom(actor, reason)))
 
 
-async def cancel(connection: AsyncConnection, disposition_id: UUID, *, actor: str, reason: str | None) -> None:
-    """Takes a waiting disposition back for good."""
-    await connection.execute(_CANCEL, _values(disposition_id, actor, reason))
+async def cancel(
+    connection: AsyncConnection, disposition_ids: Sequence[UUID], *, actor: str, reason: str | None
+) -> set[UUID]:
+    """Takes waiting dispositions back for good; gives those that it moved. The caller has locked their calls."""
+    return set(await connection.scalars(_CANCEL, {"ids": list(disposition_ids)} | _by_whom(actor, reason)))
 
 
-def _values(disposition_id: UUID, actor: str, reason: str | None) -> dict[str, object]:
-    return {"id": disposition_id, "actor": actor, "reason": reason, "address": came_from.get()}
+async def tell_resent(
+    connection: AsyncConnection, resent: Mapping[UUID, UUID], *, actor: str, reason: str | None
+) -> None:
+    """Notes with each of these (old id to new) that a corrected one was made of it."""
+    parameters = {"ids": list(resent), "new_ids": list(resent.values())}
+    await connection.execute(_TELL_RESENT, parameters | _by_whom(actor, reason))
+
+
+def _by_whom(actor: str, reason: str | None) -> dict[str, object]:
+    return {"actor": actor, "reason": reason, "address": came_from.get()}

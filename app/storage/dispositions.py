@@ -33,6 +33,7 @@ class Arrival:
     source: str | None = None
     resent_from: UUID | None = None
     replay_id: UUID | None = None
+    corrects: bool = False  # it takes the place of the newest of its call that anybody sends; the caller has looked
 
     @property
     def call(self) -> tuple[int, str]:
@@ -119,6 +120,11 @@ _LOCK_CALLS = text("""
 
 _STATES = text("""
     SELECT d.id, d.state, accounts.hold_cause IS NOT NULL AS on_hold
+    FROM dispositions d JOIN accounts ON accounts.id = d.account_id WHERE d.id = ANY(:ids)
+""")
+
+_READ = text("""
+    SELECT d.*, accounts.customer AS account
     FROM dispositions d JOIN accounts ON accounts.id = d.account_id WHERE d.id = ANY(:ids)
 """)
 
@@ -269,6 +275,11 @@ async def read_states(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[
     return {row.id: shown(State(row.state), on_hold=row.on_hold) for row in found}
 
 
+async def read(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """The rows of those of ``ids`` that are stored, each with the name of its ``account``."""
+    return (await connection.execute(_READ, {"ids": list(ids)})).all()
+
+
 def _newest(row: Row[Any]) -> Newest:
     return Newest(row.newest_id, row.newest_at, row.newest_accepted_at, row.newest_print)
 
@@ -283,6 +294,7 @@ def _decide(call: _Call, arrival: Arrival, now: datetime, window: timedelta) -> 
         now=now,
         window=window,
         has_key=arrival.idempotency_key is not None,
+        corrects=arrival.corrects,
     )
     if admission is Admission.DUPLICATE:
         return None

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
-from app.domain.filters import Filter
-from app.domain.lifecycle import WAITING, State
+from app.domain.filters import NOT_FINAL, Filter
+from app.domain.lifecycle import WAITING, Cause, State
 from app.storage.search import matches
 from app.storage.tables import accounts, calls, dispositions, failure_members
 
@@ -16,7 +16,7 @@ Query = TypeVar("Query", bound=Select[Any])
 
 ON_HOLD = accounts.c.hold_cause.is_not(None)
 
-_WAITING = dispositions.c.state.in_([state.value for state in WAITING])
+IS_WAITING = dispositions.c.state.in_([state.value for state in WAITING])
 
 
 def narrowed(query: Query, wanted: Filter) -> Query:
@@ -30,7 +30,6 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         conditions.append(or_(*(_in_state(state) for state in wanted.states)))
     columns: Mapping[ColumnElement[Any], Sequence[object]] = {
         dispositions.c.id: wanted.ids,
-        dispositions.c.cause: wanted.causes,
         accounts.c.customer: wanted.accounts,
         dispositions.c.agent_id: wanted.agent_ids,
         dispositions.c.did: wanted.dids,
@@ -39,6 +38,8 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         dispositions.c.reference: wanted.references,
     }
     conditions += [column.in_(values) for column, values in columns.items() if values]
+    if wanted.causes:
+        conditions.append(failed_by(wanted.causes))
     if wanted.ucids:
         conditions.append(dispositions.c.call_id.in_(select(calls.c.id).where(calls.c.ucid.in_(wanted.ucids))))
     if wanted.failures:
@@ -55,10 +56,20 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     return conditions
 
 
+def failed_by(causes: Sequence[str]) -> ColumnElement[bool]:
+    """By the cause; and where tries or time ran out, by what the last attempt came to as well."""
+    by_cause = dispositions.c.cause.in_(causes)
+    outcomes = sorted(NOT_FINAL.intersection(causes))
+    if not outcomes:
+        return by_cause
+    ran_out = dispositions.c.cause.in_([cause.value for cause in Cause])
+    return or_(by_cause, and_(ran_out, dispositions.c.outcome.in_(outcomes)))
+
+
 def _in_state(state: State) -> ColumnElement[bool]:
     """The state as people see it: waiting and on hold is held."""
     if state is State.HELD:
-        return and_(_WAITING, ON_HOLD)
+        return and_(IS_WAITING, ON_HOLD)
     if state in WAITING:
         return and_(dispositions.c.state == state.value, ~ON_HOLD)
     return dispositions.c.state == state.value

@@ -37,9 +37,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.cursor import Cursor
-from app.domain.filters import Filter
-from app.domain.lifecycle import WAITING, State
+from app.domain.filters import NOT_FINAL, Filter
+from app.domain.lifecycle import WAITING, Cause, State
 from app.storage import reports, search
+from app.storage.filters import failed_by
 from app.storage.tables import accounts, calls, dispositions, failure_members, lookups
 
 _MANY = 2_000  # rows of a walk that are counted before another one is looked at
@@ -197,7 +198,8 @@ def _possible(wanted: Filter, own: Sequence[Account], counts: Sequence[Row[Any]]
     if wanted.sources:
         yield _by(dispositions.c.source, wanted.sources, "sources")
     if wanted.causes:
-        yield _by_cause(wanted.causes, ids, _sum(counts, own, wanted))
+        stored = _stored_causes(wanted.causes)
+        yield _by_cause(stored, ids, _sum(counts, own, replace(wanted, causes=stored)))
     if wanted.states or wanted.accounts or wanted.only_accounts:
         yield _by_state(_lanes(wanted, own), _sum(counts, own, replace(wanted, causes=())))
     else:
@@ -252,6 +254,11 @@ def _by_lookup(column: ColumnElement[Any], values: Sequence[str], own: Sequence[
     return Walk(lane, lookups, lookups.c.disposition_id, where)
 
 
+def _stored_causes(causes: Sequence[str]) -> Sequence[str]:
+    """The causes under which those stand that the filter's causes find (``filters.failed_by``)."""
+    return [*dict.fromkeys((*causes, *Cause))] if NOT_FINAL.intersection(causes) else causes
+
+
 def _by_cause(causes: Sequence[str], own: Sequence[int], number: int) -> Walk:
     lane = _pairs(product(own, causes))
     here = dispositions.c
@@ -299,7 +306,6 @@ def _conditions(wanted: Filter, own: Sequence[Account]) -> list[ColumnElement[bo
         found.append(here.account_id == func.any(_array([one.id for one in own], Integer())))
     columns: Mapping[ColumnElement[Any], Sequence[object]] = {
         here.id: wanted.ids,
-        here.cause: wanted.causes,
         here.ucid: wanted.ucids,
         here.agent_id: wanted.agent_ids,
         here.did: wanted.dids,
@@ -308,6 +314,8 @@ def _conditions(wanted: Filter, own: Sequence[Account]) -> list[ColumnElement[bo
         here.reference: wanted.references,
     }
     found += [column.in_(values) for column, values in columns.items() if values]
+    if wanted.causes:
+        found.append(failed_by(wanted.causes))
     if wanted.failures:
         of_these = failure_members.c.failure_id.in_(wanted.failures)
         found.append(here.id.in_(select(failure_members.c.disposition_id).where(of_these)))
@@ -337,6 +345,8 @@ async def _number(connection: AsyncConnection, walk: Walk) -> int:
 
 async def _total(connection: AsyncConnection, wanted: Filter, own: Sequence[Account]) -> int | None:
     """How many the filter takes, where the counts tell: by state, cause and account, or one failure's."""
+    if NOT_FINAL.intersection(wanted.causes):
+        return None
     plain = Filter(states=wanted.states, causes=wanted.causes, accounts=wanted.accounts)
     if replace(wanted, only_accounts=frozenset()) == plain:
         return _sum(await reports.counts(connection), own, wanted)

@@ -23,11 +23,12 @@ DISPOSITIONS = select(dispositions, accounts.c.customer.label("account"), ON_HOL
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A disposition's row with its attempts and events, oldest first."""
+    """A disposition's row with its attempts and events, oldest first, and the newest that was made of it."""
 
     disposition: Row[Any]
     attempts: Sequence[Row[Any]]
     events: Sequence[Row[Any]]
+    resent_as: UUID | None
 
 
 async def history(connection: AsyncConnection, disposition_id: UUID) -> History | None:
@@ -62,7 +63,9 @@ async def _histories(connection: AsyncConnection, query: Select[Any]) -> list[Hi
         tried[attempt.disposition_id].append(attempt)
     for event in await connection.execute(select(events).where(events.c.disposition_id.in_(ids)).order_by(events.c.id)):
         told[event.disposition_id].append(event)
-    return [History(row, tried[row.id], told[row.id]) for row in rows]
+    made = select(dispositions.c.resent_from, dispositions.c.id).where(dispositions.c.resent_from.in_(ids))
+    resent = {row.resent_from: row.id for row in await connection.execute(made.order_by(dispositions.c.id))}
+    return [History(row, tried[row.id], told[row.id], resent.get(row.id)) for row in rows]
 
 
 # What is folded and what is not yet, together: right at any moment, and as cheap at five million rows as at five.

@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
 
@@ -154,6 +155,7 @@ dispositions = Table(
     Index("dispositions_failed", "account_id", "cause", "id", postgresql_where=text("state = 'failed'")),
     Index("dispositions_by_state", "account_id", "state", "id"),
     Index("dispositions_by_age", "created_at", postgresql_using="brin"),  # for pruning: they come in this order
+    Index("dispositions_resent", "resent_from", postgresql_where=text("resent_from IS NOT NULL")),
     Index("dispositions_by_reference", "reference", "id", postgresql_where=text("reference IS NOT NULL")),
     Index("dispositions_by_source", "source", "id", postgresql_where=text("source IS NOT NULL")),
 )
@@ -378,4 +380,63 @@ failure_deltas = Table(
     Column("n", BigInteger, nullable=False),
     Column("first_at", TIME),
     Column("last_at", TIME),
+)
+
+# What is done to all dispositions that a filter takes (app/domain/replays.py). Whoever works at one holds its row.
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text),
+    Column("accounts", ARRAY(Text), nullable=False),  # those of the bound key that asked for it; empty: all
+    Column("filter", JSONB, nullable=False),
+    Column("map", JSONB, nullable=False),
+    Column("rate_per_second", Double, nullable=False),
+    Column("max_items", Integer, nullable=False),
+    Column("extend_max_age", Boolean, nullable=False),
+    Column("stop_share", Double, nullable=False),
+    Column("stop_after", Integer, nullable=False),
+    Column("left_out", JSONB, nullable=False),  # how many of those that matched are no items, by why
+    Column("account_ids", ARRAY(Integer), nullable=False),  # of its items
+    # How many items stand where; each step that moves some moves these.
+    Column("total", Integer, nullable=False),
+    Column("waiting", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False, server_default="0"),
+    Column("sent", Integer, nullable=False, server_default="0"),
+    Column("delivered", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("superseded", Integer, nullable=False, server_default="0"),
+    Column("cancelled", Integer, nullable=False, server_default="0"),
+    Column("next_at", TIME, nullable=False, server_default=func.clock_timestamp()),  # of its next chunk
+    Column("look_at", TIME, nullable=False, server_default=func.clock_timestamp()),  # what has become of what it sent
+    _created(),
+    Column("started_at", TIME),
+    Column("ended_at", TIME),
+    Column("settled_at", TIME),
+    Column("idempotency_key", Text),
+    Column("print", LargeBinary),
+    Column("schedule_id", Uuid),
+    Index("replays_open", "next_at", postgresql_where=text("settled_at IS NULL")),
+    Index("replays_of_schedule", "schedule_id", postgresql_where=text("schedule_id IS NOT NULL")),
+    Index(
+        "replays_keys", "actor", "idempotency_key", unique=True, postgresql_where=text("idempotency_key IS NOT NULL")
+    ),
+)
+
+replay_items = Table(
+    "replay_items",
+    metadata,
+    Column("replay_id", ForeignKey("replays.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("disposition_id", Uuid, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    Column("result", Text, nullable=False, server_default="waiting"),
+    Column("why", Text),
+    Column("sent_id", Uuid),  # the disposition that was sent: itself, or the corrected one
+    Column("at", TIME),  # when it came to this result
+    Index("replay_items_waiting", "replay_id", "account_id", "position", postgresql_where=text("result = 'waiting'")),
+    Index("replay_items_sent", "replay_id", "position", postgresql_where=text("result = 'sent'")),
 )

@@ -26,7 +26,7 @@ from app.web.auth import Reader, Wired, admit, security, services_of
 from app.web.bodies import body_of, parse_body
 from app.web.problems import documented
 from app.web.replies import JSONReply
-from app.web.shapes import DispositionPage, DispositionWhole, ReceiptOut
+from app.web.shapes import IDEMPOTENCY_KEY, DispositionPage, DispositionWhole, ReceiptOut
 
 router = APIRouter(prefix="/v1/dispositions", tags=["dispositions"])
 
@@ -36,10 +36,7 @@ _TAKES: dict[str, Any] = {
     "security": security(Scope.SUBMIT),
     "parameters": [
         {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+            **IDEMPOTENCY_KEY,
             "description": "The same key with the same body again gives the original; kept for two days.",
         }
     ],

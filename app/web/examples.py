@@ -96,7 +96,7 @@ SUMMARY: dict[str, Any] = {
 }
 del SUMMARY["duplicate"]
 
-WHOLE: dict[str, Any] = {**SUMMARY, "attempts": _ATTEMPTS, "events": _EVENTS}
+WHOLE: dict[str, Any] = {**SUMMARY, "resent_as": None, "attempts": _ATTEMPTS, "events": _EVENTS}
 
 PAGE: dict[str, Any] = {"items": [SUMMARY], "next": _ID, "previous": None, "total": 1840}
 
@@ -276,6 +276,63 @@ METRICS = """\
 wrapup_dispositions{state="queued"} 3.0
 """
 
+REPLAY_IN: dict[str, Any] = {
+    "filter": {"state": "failed", "cause": ["no_reply", "unreachable"], "from": "24h"},
+    "rate_per_second": 5,
+    "reason": "CloudAgent was down last night",
+}
+
+_REPLAY_ID = "01937c2f-1c40-7a35-b1d2-8f0e6c7a9b13"
+
+PLAN: dict[str, Any] = {
+    "eligible": 58,
+    "left_out": {"newer": 2},
+    "samples": {"eligible": [_ID], "newer": []},
+    "meanings": {"newer": "a newer disposition of its call would be overwritten"},
+}
+
+REPLAY: dict[str, Any] = {
+    "id": _REPLAY_ID,
+    "action": "retry",
+    "state": "running",
+    "actor": "client:crm",
+    "reason": "CloudAgent was down last night",
+    "filter": {"state": ["failed"], "cause": ["no_reply", "unreachable"], "from": "2026-11-24T10:30:00Z"},
+    "map": {},
+    "rate_per_second": 5.0,
+    "max_items": 100000,
+    "extend_max_age": False,
+    "stop_share": 0.5,
+    "stop_after": 50,
+    "left_out": {"newer": 2},
+    "total": 58,
+    "waiting": 47,
+    "skipped": 0,
+    "sent": 3,
+    "delivered": 8,
+    "failed": 0,
+    "superseded": 0,
+    "cancelled": 0,
+    "created_at": "2026-11-25T10:30:00Z",
+    "started_at": "2026-11-25T10:30:00Z",
+    "ended_at": None,
+    "settled_at": None,
+    "schedule_id": None,
+}
+
+_ITEM: dict[str, Any] = {
+    "position": 1,
+    "disposition_id": _ID,
+    "result": "delivered",
+    "why": None,
+    "sent_id": _ID,
+    "at": "2026-11-25T10:30:01Z",
+}
+
+REPLAY_WHOLE: dict[str, Any] = {**REPLAY, "items": [_ITEM], "next": None}
+
+CORRECTION: dict[str, Any] = {"agent_id": "a17", "reason": "the CRM's user map was wrong"}
+
 BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "DispositionIn": DISPOSITION_IN,
     "ReceiptOut": RECEIPT,
@@ -303,6 +360,12 @@ BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "UserOut": USER,
     "UserOnce": USER_ONCE,
     "LinkIn": LINK_IN,
+    "Correction": CORRECTION,
+    "ReplayIn": REPLAY_IN,
+    "PlanOut": PLAN,
+    "ReplayOut": REPLAY,
+    "ReplayWhole": REPLAY_WHOLE,
+    "ReplayPage": {"items": [REPLAY], "next": None},
     "Live": LIVE,
     "Ready": READY,
 }

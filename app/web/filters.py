@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 
 from app.domain.errors import Fault, InvalidInput
-from app.domain.filters import CAUSES, FIELDS, LONGEST_WORD, MOST_VALUES, Filter, parse_filter
+from app.domain.filters import CAUSES, FIELDS, LONGEST_WORD, Filter, parse_filter
 from app.domain.lifecycle import State
 from app.domain.refusals import quoted, refusal
 from app.services.keys import Caller
@@ -59,11 +59,10 @@ SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
     "minProperties": 1,
     "properties": {
-        one.name: value if one.single else {"anyOf": [value, {**_several(value), "maxItems": MOST_VALUES}]}
+        one.name: value if one.single else {"anyOf": [value, _several(value)]}
         for one in FIELDS
         for value in [_VALUES.get(one.name, _WORD)]
     },
-    "examples": [{"state": "failed", "cause": ["no_reply", "unreachable"], "from": "24h"}],
 }
 """The filter as a JSON object."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -90,7 +89,7 @@ _BODY_ERRORS = (MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidI
 @router.get("", response_model=list[KeyOut], responses=documented())
 async def list_keys(services: Wired, caller: Admin) -> Response:
     """The keys by name, each client's newest first. A key that is bound to accounts sees those within them."""
-    return JSONReply([_out(key) for key in await services.keys.all() if _within(caller, key.accounts)])
+    return JSONReply([_out(key) for key in await services.keys.all() if caller.covers(key.accounts)])
 
 
 @router.post(
@@ -99,7 +98,7 @@ async def list_keys(services: Wired, caller: Admin) -> Response:
 async def create_key(request: Request, services: Wired, caller: Admin) -> Response:
     """Make a client's first key. A key that is bound to accounts can make only keys that are bound to them."""
     wanted = await read_model(request, KeyIn)
-    if not _within(caller, wanted.accounts):
+    if not caller.covers(wanted.accounts):
         own = ", ".join(sorted(caller.accounts))
         raise InvalidInput([Fault("accounts", f"accounts must be some of those that this key is bound to: {own}.")])
     key = await services.keys.create(
@@ -143,13 +142,8 @@ async def revoke_key(name: Name, services: Wired, caller: Admin, reason: Annotat
     return Response(status_code=204)
 
 
-def _within(caller: Caller, accounts: Sequence[str]) -> bool:
-    """True if a key for these accounts is the caller's to manage: it opens nothing that the caller's own does not."""
-    return not caller.accounts or (bool(accounts) and caller.accounts.issuperset(accounts))
-
-
 def _own(caller: Caller, key: Key) -> Key:
-    if not _within(caller, key.accounts):
+    if not caller.covers(key.accounts):
         raise no_key(key.name)
     return key
 

@@ -24,6 +24,7 @@ from app.web import (
     keys,
     openapi,
     problems,
+    replays,
     stats,
     users,
 )
@@ -78,7 +79,10 @@ def create_app(settings: Settings) -> FastAPI:
     api.add_middleware(Shortcut, routes={("POST", "/v1/dispositions"): dispositions.submit})
     api.add_middleware(RateLimitHeaders)
     problems.install(api)
-    for noun in (dispositions, batch, actions, failures, stats, audit, accounts, keys, users, cloudagent, health, docs):
+    for noun in (
+        *(dispositions, batch, actions, failures, replays, stats, audit),
+        *(accounts, keys, users, cloudagent, health, docs),
+    ):
         api.include_router(noun.router)
     api.include_router(dashboard)
     api.openapi = lambda: openapi.document_of(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it

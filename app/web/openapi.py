@@ -9,19 +9,25 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from app.domain.replays import LONGEST_REASON
 from app.web import examples, problems
 from app.web.accounts import AccountIn, Why
 from app.web.failures import Note
 from app.web.keys import KeyIn, Rotation
+from app.web.replays import ReplayIn
 from app.web.shapes import BatchIn, BatchItemIn, DispositionIn
 from app.web.users import LinkIn, UserChange, UserIn
 
 # Bodies that our own code reads. FastAPI knows their names only.
-_READ_BY_US = (DispositionIn, BatchItemIn, BatchIn, AccountIn, Why, Note, KeyIn, Rotation, UserIn, UserChange, LinkIn)
+_READ_BY_US = (
+    *(DispositionIn, BatchItemIn, BatchIn, AccountIn, Why, Note, KeyIn, Rotation, UserIn, UserChange, LinkIn),
+    ReplayIn,
+)
 
 _TAGS = {
     "dispositions": "Take them in, look them up.",
     "failures": "What there is to mend, whose it is, what to do next.",
+    "replays": "One action on all dispositions that a filter takes.",
     "stats": "How many, how old, how fast.",
     "audit": "Who did what to which thing, when, from where, and why.",
     "accounts": "CloudAgent's customers: their credentials, limits and holds.",
@@ -57,6 +63,8 @@ _LINKS = (
     ("list_failures", ("200",), "acknowledge_failure", {"failure_id": "$response.body#/items/0/id"}),
     ("acknowledge_failure", ("200",), "reopen_failure", {"failure_id": "$response.body#/id"}),
     ("list_audit", ("200",), "list_audit", {"cursor": "$response.body#/next"}),
+    ("create_replay", ("202",), "show_replay", {"replay_id": "$response.body#/id"}),
+    ("create_replay", ("202",), "cancel_replay", {"replay_id": "$response.body#/id"}),
     ("set_account", ("200",), "show_account", {"customer": "$response.body#/customer"}),
     ("set_account", ("200",), "hold_account", {"customer": "$response.body#/customer"}),
     ("hold_account", ("200",), "release_account", {"customer": "$response.body#/customer"}),
@@ -95,6 +103,7 @@ def _make(api: FastAPI) -> dict[str, Any]:
     schemas = components["schemas"]
     schemas["Problem"] = dict(problems.SCHEMA)
     schemas.update(_schemas())
+    schemas["Correction"] = _correction(schemas["DispositionIn"])
     for name, example in examples.BY_SHAPE.items():
         schemas[name]["examples"] = [example]
     for _, _, operation in operations(document):
@@ -112,6 +121,19 @@ def _schemas() -> dict[str, Any]:
     _, document = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas: dict[str, Any] = document["$defs"]
     return schemas
+
+
+def _correction(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a disposition, but the account, of which those are given that were wrong; and why."""
+    fields = {name: field for name, field in whole["properties"].items() if name != "account"}
+    reason = {"type": "string", "maxLength": LONGEST_REASON, "description": "Why. It is kept in the audit trail."}
+    return {
+        "type": "object",
+        "description": "The fields that were wrong, as they are right.",
+        "additionalProperties": False,
+        "minProperties": 1,
+        "properties": {**fields, "reason": reason},
+    }
 
 
 def _drop_foreign_422(operation: dict[str, Any]) -> None:

@@ -30,6 +30,14 @@ def _instant(value: object) -> datetime | None:
 Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 """A time in a query or in a body: RFC 3339 with an offset."""
 
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+"""For OpenAPI: the header is read by our own code."""
+
 NO_NUL = r"^[^\x00]*$"
 """PostgreSQL knows no NUL."""
 
@@ -195,6 +203,7 @@ class DispositionSummary(BaseModel):
 class DispositionWhole(DispositionSummary):
     """A disposition with all that happened to it."""
 
+    resent_as: UUID | None = Field(description="The corrected one that was made of it, whose `resent_from` it is.")
     attempts: list[AttemptOut]
     events: list[EventOut]
 

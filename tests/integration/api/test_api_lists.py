@@ -231,7 +231,7 @@ async def test_one_disposition_is_shown_whole(crm: httpx.AsyncClient) -> None:
         **dict.fromkeys(
             ("callback_time", "callback_time_zone", "pause_reason", "source", "occurred_at", "outcome", "cause")
         ),
-        **dict.fromkeys(("next_attempt_at", "finished_at", "superseded_by", "resent_from", "replay_id")),
+        **dict.fromkeys(("next_attempt_at", "finished_at", "superseded_by", "resent_from", "resent_as", "replay_id")),
     }
 
 

@@ -27,6 +27,12 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
     ("GET", "/v1/failures/{failure_id}"): (Scope.READ, {}),
     ("POST", "/v1/failures/{failure_id}/acknowledge"): (Scope.OPERATE, {}),
     ("POST", "/v1/failures/{failure_id}/reopen"): (Scope.OPERATE, {}),
+    ("POST", "/v1/dispositions/{disposition_id}/resend"): (Scope.OPERATE, {"json": {"agent_id": "b18"}}),
+    ("POST", "/v1/replays"): (Scope.OPERATE, {"json": {"filter": {"state": "failed"}}}),
+    ("GET", "/v1/replays"): (Scope.READ, {}),
+    ("GET", "/v1/replays/{replay_id}"): (Scope.READ, {}),
+    ("POST", "/v1/replays/{replay_id}/start"): (Scope.OPERATE, {}),
+    ("POST", "/v1/replays/{replay_id}/cancel"): (Scope.OPERATE, {}),
     ("GET", "/v1/stats"): (Scope.READ, {}),
     ("GET", "/v1/accounts"): (Scope.READ, {}),
     ("GET", "/v1/accounts/{customer}"): (Scope.READ, {}),
@@ -94,13 +100,8 @@ def test_the_document_says_which_scope_each_route_needs() -> None:
 class Target:
     """Something of an account for each route to name."""
 
-    def __init__(self, customer: str, disposition_id: str, failure_id: str) -> None:
-        self.values = {
-            "customer": customer,
-            "name": f"{customer}-key",
-            "disposition_id": disposition_id,
-            "failure_id": failure_id,
-        }
+    def __init__(self, customer: str, **ids: str) -> None:
+        self.values = {"customer": customer, "name": f"{customer}-key", **ids}
 
     async def call(self, client: httpx.AsyncClient, method: str, path: str, **changes: Any) -> httpx.Response:
         _, sent = ROUTES[method, path]
@@ -118,7 +119,10 @@ async def targets(api: Api, crm: httpx.AsyncClient) -> dict[str, Target]:
         failed = (await crm.post("/v1/dispositions", json=failing)).json()["id"]
         api.sql("UPDATE dispositions SET state = 'failed', cause = 'invalid_agent' WHERE id = %s", failed)
         (failure,) = (await crm.get("/v1/failures", params={"account": customer})).json()["items"]
-        made[customer] = Target(customer, posted.json()["id"], failure["id"])
+        operator = await api.client("operate", accounts=[customer])
+        replay = await operator.post("/v1/replays", json={"filter": {"account": customer}, "start": False})
+        ids = {"failure_id": failure["id"], "replay_id": replay.json()["id"]}
+        made[customer] = Target(customer, disposition_id=posted.json()["id"], **ids)
     return made
 
 
@@ -151,15 +155,15 @@ async def test_what_belongs_to_an_account_is_not_there_for_a_key_bound_to_anothe
     api: Api, targets: dict[str, Target]
 ) -> None:
     bound = await api.client(*Scope, accounts=["acme"])
-    tables = ("accounts", "keys", "events", "dispositions", "failures")
+    tables = ("accounts", "keys", "events", "dispositions", "failures", "replays")
     before = {table: api.sql(f"SELECT * FROM {table} ORDER BY id") for table in tables if table != "keys"}
     assert OWNED
     for method, path in OWNED:
         answer = await targets["globex"].call(bound, method, path)
         assert answer.status_code == 404, (method, path, answer.text)
         assert answer.json()["type"] == "urn:wrapup:problem:not-found"
-    for path in ("/v1/dispositions", "/v1/accounts", "/v1/keys", "/v1/stats", "/v1/failures", "/v1/audit"):
-        answer = await bound.get(path)
+    for path in ("dispositions", "replays", "accounts", "keys", "stats", "failures", "audit"):
+        answer = await bound.get(f"/v1/{path}")
         assert answer.status_code == 200
         assert "globex" not in answer.text, path
     for path, body in {
