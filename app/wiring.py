@@ -134,7 +134,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
 async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deliverer]:
     """A pump with all that it needs; ``kind`` is "worker" or "scheduler"."""
     name = process_name(kind)
-    engine = make_engine(settings.require_database_url(), name=kind, pool_size=5)
+    engine = make_engine(settings.require_database_url(), name=kind, pool_size=5, by_keys=True)
     bell = Bell(settings.require_broker_url())
     client = CloudAgentClient(CloudAgentTransport(address_policy(settings), max_idle=settings.calls_in_flight))
     delivery = DeliverySettings(

@@ -55,7 +55,7 @@ class Record:
         self._lane = lane
         self._name = name
         self._jitter = jitter
-        self._groups: GroupCommit[Ended, None] = GroupCommit(self._write)
+        self._groups: GroupCommit[Ended, None] = GroupCommit(self._write, writers=1)
 
     async def add(self, ended: Ended) -> None:
         """Returns when it is committed."""

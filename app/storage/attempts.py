@@ -40,20 +40,23 @@ _LEAVES = leaves(DELIVER)
 # The guard is twofold: the caller holds the lock of a call whose epoch is the attempt's, and the disposition is still
 # ``sending``. The call's ``next_at`` keeps what intake wrote while the lease was held: a newer disposition goes next.
 # One time for the attempt and its disposition: the statement's, which began after the lock was there.
-# Rows travel as one JSON text: the database reads it faster than Python writes an array for each column.
+# Rows travel as one JSON text: the database reads it faster than Python writes an array for each column. ``nothing`` is
+# in none of them, and null. Told plainly that the attempt has no outcome yet, the planner would begin with all attempts
+# that have none, and find them by reading the whole table, as long as its statistics are from when that was small.
 _FINISH = text(f"""
     WITH finish AS MATERIALIZED (
         SELECT * FROM json_to_recordset(CAST(:rows AS json))
             AS f(call_id bigint, epoch int, disposition_id uuid, attempt_id uuid, outcome text, certainty text,
                  http_status int, reply_status text, reply_details text, latency_ms int, state text, cause text,
-                 next_at timestamptz, format text, put_back int, final bool, action text, finished bool, notes text[])
+                 next_at timestamptz, format text, put_back int, final bool, action text, finished bool, notes text[],
+                 nothing text)
     ), attempt AS (
         UPDATE attempts a
         SET finished_at = CASE WHEN f.finished THEN statement_timestamp() END, outcome = f.outcome,
             certainty = f.certainty, http_status = f.http_status, reply_status = f.reply_status,
             reply_details = f.reply_details, latency_ms = f.latency_ms,
             notes = a.notes || f.notes
-        FROM finish f WHERE a.id = f.attempt_id AND a.outcome IS NULL
+        FROM finish f WHERE a.id = f.attempt_id AND a.outcome IS NOT DISTINCT FROM f.nothing
     ), moved AS (
         UPDATE dispositions d
         SET state = f.state, outcome = f.outcome, cause = f.cause, next_attempt_at = f.next_at,

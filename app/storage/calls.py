@@ -95,13 +95,16 @@ _OPENS_IN = """extract(epoch FROM greatest(
 
 # The least recently served accounts first; locked in one order for everybody. Accounts at their limits are passed
 # over: they must not use up the room of the others. The last row is none of the locked ones: when to look again.
+# What is due is looked up as the first of an order, so that the index of what is due is read: for EXISTS the planner
+# may take any index on the way to the first of what it thinks are many, and read all that was ever delivered.
 _LOCK_LANES = text(f"""
     WITH due AS MATERIALIZED (
         SELECT lanes.account_id, served_at, {_ROOM} AS room, {_OPENS_IN} AS opens_in
         FROM lanes JOIN accounts ON accounts.id = lanes.account_id {_PACED}
         WHERE hold_cause IS NULL AND lanes.account_id <> ALL(CAST(:passing_over AS int[]))
-          AND EXISTS (SELECT FROM calls WHERE calls.account_id = lanes.account_id
-                      AND lease_until IS NULL AND next_at <= statement_timestamp())
+          AND (SELECT next_at FROM calls
+               WHERE account_id = lanes.account_id AND lease_until IS NULL AND next_at IS NOT NULL
+               ORDER BY next_at LIMIT 1) <= statement_timestamp()
     ), locked AS MATERIALIZED (
         SELECT account_id FROM lanes
         WHERE account_id IN (SELECT account_id FROM due WHERE room >= 1 ORDER BY served_at LIMIT :room)

@@ -23,6 +23,10 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "10s",
 }
 
+# For who goes by keys only: deliveries. A plan is made once and then kept, and one that was made while a table was
+# small would read all of it for each attempt when it has grown.
+_BY_KEYS = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material"), "off")
+
 
 def database_url(url: str) -> URL:
     """The URL with psycopg 3 as its driver, whichever of the usual schemes it came with."""
@@ -45,13 +49,17 @@ def connect_arguments(url: str, *, name: str) -> dict[str, Any]:
     return {**arguments, **_ours(name)}
 
 
-def _ours(name: str) -> dict[str, Any]:
-    options = " ".join(f"-c {key}={value}" for key, value in _SESSION.items())
+def _ours(name: str, *, by_keys: bool = False) -> dict[str, Any]:
+    settings = _SESSION | _BY_KEYS if by_keys else _SESSION
+    options = " ".join(f"-c {key}={value}" for key, value in settings.items())
     return {"application_name": f"wrapup {name}", "options": options, "connect_timeout": 5}
 
 
-def make_engine(url: str, *, name: str, pool_size: int = 5) -> AsyncEngine:
-    """An engine whose connections carry ``name`` as their application name. Opens nothing yet."""
+def make_engine(url: str, *, name: str, pool_size: int = 5, by_keys: bool = False) -> AsyncEngine:
+    """An engine whose connections carry ``name`` as their application name. Opens nothing yet.
+
+    ``by_keys``: its statements name the rows that they want by key, and are to be planned so at any size of the tables.
+    """
     return create_async_engine(
         database_url(url),
         pool_size=pool_size,
@@ -59,5 +67,5 @@ def make_engine(url: str, *, name: str, pool_size: int = 5) -> AsyncEngine:
         pool_timeout=5,
         pool_use_lifo=True,
         hide_parameters=True,  # customers' words and numbers are nothing for error texts and debug logs
-        connect_args=_ours(name),
+        connect_args=_ours(name, by_keys=by_keys),
     )
