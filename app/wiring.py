@@ -26,6 +26,7 @@ from app.services.health import Health
 from app.services.heartbeat import Heartbeat
 from app.services.intake import Intake
 from app.services.keys import Keys
+from app.services.pulse import Pulse
 from app.services.replay_steps import ReplaySteps
 from app.services.replays import Replays
 from app.services.reports import Reports
@@ -58,6 +59,7 @@ class Services:
     reports: Reports
     trends: Trends
     attention: Attention
+    pulse: Pulse
     health: Health
 
 
@@ -121,6 +123,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             reports=reports,
             trends=Trends(engine),
             attention=Attention(health, failures),
+            pulse=Pulse(engine),
             health=health,
         )
     finally:

@@ -4,7 +4,7 @@ The planner is not asked how to find "the newest hundred of these": from its sta
 through all dispositions in their order, and find the hundredth after a million. So a page is put together from *walks*.
 A walk has lanes, pairs of values that an index begins with ("account 5, agent a17"); of each lane the index gives the
 newest first, and the newest of all lanes are the page. Whatever else the filter says is looked at on the way
-(``docs/decisions/0012-lists-walk-along-indexes.md``).
+(``docs/decisions/0017-lists-walk-along-indexes.md``).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.web.dashboard import accounts, dispositions, failures, overview, sign_in, static, users
+from app.web.dashboard import accounts, dispositions, failures, live, overview, sign_in, static, users
 
 router = APIRouter()
-for _noun in (static, sign_in, overview, failures, dispositions, accounts, users):
+for _noun in (static, sign_in, overview, failures, dispositions, accounts, users, live):
     router.include_router(_noun.router)

@@ -35,6 +35,7 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("GET", "/dispositions/{disposition_id}"): (Role.VIEWER, {}),
     ("POST", "/dispositions/{disposition_id}/retry"): (Role.OPERATOR, {}),
     ("POST", "/dispositions/{disposition_id}/cancel"): (Role.OPERATOR, {}),
+    ("GET", "/live"): (Role.VIEWER, {}),
     ("GET", "/calls/{account}/{ucid}"): (Role.VIEWER, {}),
     ("GET", "/accounts"): (Role.VIEWER, {}),
     ("POST", "/accounts"): (Role.ADMIN, {"customer": "initech", "api_key": "KKnew"}),

@@ -47,7 +47,12 @@ class Visitor:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.token is not None:
             headers.setdefault("cookie", f"{COOKIE}={self.token}")
-        answer = await self._http.request(method, path, headers=headers, **more)
+        request = self._http.build_request(method, path, headers=headers, **more)
+        answer = await self._http.send(request, stream=True)
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            await answer.aclose()  # it would go on
+        else:
+            await answer.aread()
         for line in answer.headers.get_list("set-cookie"):
             name, _, rest = line.partition("=")
             if name == COOKIE:

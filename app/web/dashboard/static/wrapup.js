@@ -60,6 +60,7 @@ function listen() {
   stream = new EventSource(document.body.dataset.live);
   stream.onopen = () => say("Live.");
   stream.onmessage = changed;
+  stream.addEventListener("seen", changed); // what changed between the page's answer and the stream's beginning
   stream.onerror = () => say("Not live at the moment.");
 }
 
