@@ -26,6 +26,7 @@ from app.services.health import Health
 from app.services.heartbeat import Heartbeat
 from app.services.intake import Intake
 from app.services.keys import Keys
+from app.services.mending import Mending
 from app.services.pulse import Pulse
 from app.services.replay_steps import ReplaySteps
 from app.services.replays import Replays
@@ -59,6 +60,7 @@ class Services:
     reports: Reports
     trends: Trends
     attention: Attention
+    mending: Mending
     pulse: Pulse
     health: Health
 
@@ -104,7 +106,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
         queue=settings.intake_queue,
     )
     cipher = Cipher(settings.require_secret_keys())
-    reports, health, failures = Reports(engine), Health(engine), Failures(engine)
+    reports, health, failures, replays = Reports(engine), Health(engine), Failures(engine), Replays(engine)
     try:
         yield Services(
             settings=settings,
@@ -119,10 +121,11 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             keys=Keys(engine),
             users=Users(engine),
             sessions=Sessions(engine, lifetime=settings.session_lifetime),
-            replays=Replays(engine),
+            replays=replays,
             reports=reports,
             trends=Trends(engine),
             attention=Attention(health, failures),
+            mending=Mending(replays, failures),
             pulse=Pulse(engine),
             health=health,
         )

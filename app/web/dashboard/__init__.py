@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.web.dashboard import accounts, dispositions, failures, live, overview, sign_in, static, users
+from app.web.dashboard import accounts, audit, dispositions, failures, live, overview, replays, sign_in, static, users
 
 router = APIRouter()
-for _noun in (static, sign_in, overview, failures, dispositions, accounts, users, live):
+for _noun in (static, sign_in, overview, failures, dispositions, accounts, replays, audit, users, live):
     router.include_router(_noun.router)

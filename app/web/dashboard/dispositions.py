@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -16,14 +17,14 @@ from starlette.responses import RedirectResponse, Response
 from app.domain.cursor import parse_cursor
 from app.domain.errors import InvalidInput
 from app.domain.filters import CAUSES, Filter, parse_filter
-from app.domain.lifecycle import State
+from app.domain.lifecycle import FINAL
 from app.services.keys import Caller
 from app.services.reports import Page
 from app.web.auth import Wired
 from app.web.dashboard import words
 from app.web.dashboard.rendering import address, milliseconds, render
 from app.web.dashboard.routing import PageRoute
-from app.web.dashboard.visitors import OperatorForm, Viewer
+from app.web.dashboard.visitors import Operator, OperatorForm, Viewer
 from app.web.shapes import NO_NUL
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -31,14 +32,14 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 PAGE_SIZE = 50
 
 _SINCES = {"1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days", "30d": "the last 30 days"}
-_TEXTS = {
-    "ucid": "Call (UCID)",
-    "agent_id": "Agent",
-    "did": "DID",
-    "disposition": "Disposition code",
-    "source": "Source",
-    "reference": "Reference",
-}
+_TEXTS = ("ucid", "agent_id", "did", "disposition", "source", "reference")
+
+_CORRECTED = (
+    *("agent_id", "ucid", "did", "disposition", "comments"),
+    *("callback_time", "callback_time_zone", "reference"),
+)
+"""What can be corrected, in the order of what is wrong most often."""
+
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")  # as browsers write it: no zone
 
 
@@ -80,6 +81,7 @@ async def show_list(
         status=422 if faults else 200,
         faults=faults,
         items=[*map(visitor.sees, page.items)],
+        total=page.total,
         chosen=lambda name: conditions.get(name, []),
         first=lambda name: conditions.get(name, [""])[0],
         empty=not conditions,
@@ -87,12 +89,11 @@ async def show_list(
         accounts=[one.customer for one in await services.accounts.all() if visitor.caller.owns(one.customer)],
         sinces=_SINCES.items(),
         causes=CAUSES,
-        texts=_TEXTS.items(),
+        texts=_TEXTS,
         before=_local(conditions.get("to", [""])[0], zone),
         newer=address("/dispositions", conditions, cursor=page.previous) if page.previous else None,
         older=address("/dispositions", conditions, cursor=page.next) if page.next else None,
-        downloads=[],
-        actions=[],
+        filter=urlencode(conditions, doseq=True),
     )
 
 
@@ -100,9 +101,7 @@ async def show_list(
 async def show_one(disposition_id: UUID, request: Request, services: Wired, visitor: Viewer) -> Response:
     """One disposition."""
     one = visitor.sees(await services.reports.disposition(disposition_id, visitor.caller))
-    return render(
-        request, "disposition.html", one=one, steps=timeline(one), advice=None, resendable=one["state"] != State.SENDING
-    )
+    return render(request, "disposition.html", one=one, steps=timeline(one), resendable=one["state"] in FINAL)
 
 
 @router.post("/dispositions/{disposition_id:uuid}/retry")
@@ -117,6 +116,27 @@ async def cancel(disposition_id: UUID, services: Wired, posted: OperatorForm) ->
     """Takes a waiting one back."""
     await services.actions.cancel(disposition_id, posted.caller, reason=posted.reason)
     return RedirectResponse(f"/dispositions/{disposition_id}?said=cancelled", 303)
+
+
+@router.get("/dispositions/{disposition_id:uuid}/resend")
+async def show_form(disposition_id: UUID, request: Request, services: Wired, visitor: Operator) -> Response:
+    """The form that corrects one."""
+    one = await services.reports.disposition(disposition_id, visitor.caller)
+    return render(request, "resend.html", one=one, fields=_CORRECTED, typed=one)
+
+
+@router.post("/dispositions/{disposition_id:uuid}/resend")
+async def resend(disposition_id: UUID, request: Request, services: Wired, posted: OperatorForm) -> Response:
+    """Sends a corrected one in its place."""
+    one = await services.reports.disposition(disposition_id, posted.caller)
+    typed = {name: posted.fields.get(name, one[name] or "").strip() for name in _CORRECTED}
+    changes = {name: value or None for name, value in typed.items() if value != (one[name] or "")}
+    try:
+        new = await services.actions.resend(disposition_id, changes, posted.caller, reason=posted.reason)
+    except InvalidInput as refused:
+        faults = [fault.message for fault in refused.faults]
+        return render(request, "resend.html", status=422, one=one, fields=_CORRECTED, typed=typed, faults=faults)
+    return RedirectResponse(f"/dispositions/{new}?said=resent", 303)
 
 
 @router.get("/calls/{account}/{ucid}")

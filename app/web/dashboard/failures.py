@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from app.domain.failures import THINGS, Owner, Thing
-from app.domain.lifecycle import State
+from app.domain.corrections import MAPPABLE
+from app.domain.failures import Owner
 from app.storage.failures import Wanted
 from app.web.auth import Wired
 from app.web.dashboard.dispositions import wanted_by
@@ -22,9 +21,6 @@ router = APIRouter(prefix="/failures", route_class=PageRoute, include_in_schema=
 
 _SHOWN = 200
 _SAMPLES = 20
-
-_FIELDS = (Thing.AGENT, Thing.DID, Thing.CODE)
-"""What there is to fix where it is a condition of a filter, too."""
 
 
 @router.get("")
@@ -47,15 +43,17 @@ async def show_all(request: Request, services: Wired, visitor: Viewer) -> Respon
 async def show(failure_id: UUID, request: Request, services: Wired, visitor: Viewer) -> Response:
     """One failure, with what can be done about it."""
     one = await services.failures.get(failure_id, visitor.caller)
-    conditions = conditions_of(one)
+    conditions = {"failure": [str(failure_id)]}
     page = await services.reports.page(wanted_by(conditions, visitor.caller), after=None, limit=_SAMPLES)
     return render(
         request,
         "failure.html",
         one=visitor.sees_failure(one),
-        conditions=conditions if visitor.operates else {},
+        conditions=conditions,
         items=[*map(visitor.sees, page.items)],
+        filter=urlencode(conditions, doseq=True) if visitor.operates else "",
         of_data=one["owner"] == Owner.DATA,
+        mappable=MAPPABLE,
     )
 
 
@@ -71,10 +69,3 @@ async def reopen(failure_id: UUID, services: Wired, posted: OperatorForm) -> Res
     """Open again."""
     await services.failures.reopen(failure_id, posted.caller, reason=posted.reason)
     return RedirectResponse(f"/failures/{failure_id}", 303)
-
-
-def conditions_of(failure: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The filter that takes the dispositions of a failure."""
-    conditions = {"state": [State.FAILED.value], "account": [failure["account"]], "cause": [failure["cause"]]}
-    thing = THINGS.get(failure["cause"])
-    return conditions | ({thing.value: [failure["value"]]} if thing in _FIELDS and thing and failure["value"] else {})

@@ -27,6 +27,8 @@ PAGES = (
     ("/failures", "Failures"),
     ("/dispositions", "Dispositions"),
     ("/accounts", "Accounts"),
+    ("/audit", "Audit"),
+    ("/replays", "Replays"),
 )
 
 NOTHING = Markup('<span class="nothing">—</span>')
@@ -64,6 +66,8 @@ def _environment() -> Environment:
         "outcome": words.outcome,
         "actor": words.actor,
         "source": words.source,
+        "result": words.result,
+        "field": words.field,
         "ms": milliseconds,
     }
     environment.globals |= {"file": address_of_file, "words": words, "address": address}

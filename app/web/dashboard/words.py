@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.domain.lifecycle import Cause, State
+from app.domain.replays import Action, ReplayState, Result
 from app.domain.replies import REMEDIES, Certainty, Outcome, Remedy
 
 STATES: Mapping[str, str] = {
@@ -51,6 +52,26 @@ ICONS: Mapping[str, str] = {
 }
 """The sign of an attempt's outcome."""
 
+FIELDS: Mapping[str, str] = {
+    "state": "State",
+    "cause": "Why it failed",
+    "account": "Account",
+    "ucid": "Call (UCID)",
+    "agent_id": "Agent",
+    "did": "DID",
+    "disposition": "Disposition code",
+    "source": "Source",
+    "reference": "Reference",
+    "comments": "Comments",
+    "callback_time": "Call back at (2026-11-25 10:30:00)",
+    "callback_time_zone": "Time zone of the call-back",
+    "from": "Since",
+    "to": "Before",
+    "q": "Found by",
+    "failure": "Of the failure",
+}
+"""Conditions of a filter, and fields."""
+
 CERTAINTIES: Mapping[str, str] = {
     Certainty.ANSWERED: "CloudAgent answered",
     Certainty.NOT_SENT: "Never reached CloudAgent",
@@ -64,6 +85,37 @@ OWNERS: Mapping[str, str] = {
     "wrapup": "Whoever runs Wrapup",
 }
 
+ACTIONS: Mapping[str, str] = {
+    Action.RETRY: "Send again",
+    Action.CANCEL: "Take back",
+    Action.RESEND: "Correct and resend",
+}
+
+REPLAY_STATES: Mapping[str, str] = {
+    ReplayState.DRAFT: "to be confirmed",
+    ReplayState.RUNNING: "under way",
+    ReplayState.DONE: "done",
+    ReplayState.STOPPED: "stopped: too many failed again",
+    ReplayState.CANCELLED: "cancelled",
+}
+REPLAY_ICONS: Mapping[str, str] = {
+    ReplayState.DRAFT: "queued",
+    ReplayState.RUNNING: "sending",
+    ReplayState.DONE: "delivered",
+    ReplayState.STOPPED: "failed",
+    ReplayState.CANCELLED: "cancelled",
+}
+
+RESULTS: Mapping[str, str] = {
+    Result.WAITING: "To be done",
+    Result.SKIPPED: "Skipped",
+    Result.SENT: "On their way",
+    Result.DELIVERED: "Delivered",
+    Result.FAILED: "Failed again",
+    Result.SUPERSEDED: "Superseded",
+    Result.CANCELLED: "Taken back",
+}
+
 SAID: Mapping[str, str] = {
     "password": "Your password is changed. All your other sessions have ended.",
     "retried": "It will be sent again in a moment.",
@@ -72,6 +124,8 @@ SAID: Mapping[str, str] = {
     "held": "Nothing more is sent for this account until it is released. What comes in waits.",
     "released": "Deliveries of this account go on.",
     "key": "The new apiKey is stored. One call goes first, as a probe; what an operator holds waits for its release.",
+    "started": "It has begun. This page shows how it goes.",
+    "stopped": "It is ended. What was sent is sent.",
     "saved": "Saved.",
     "acknowledged": "Noted. The group is shown as known until it comes back.",
     "role": "The role is changed, from the user's next click on.",
@@ -107,3 +161,13 @@ def actor(name: str) -> str:
 def source(name: str) -> str:
     """Who sent it: a source by its name, a client as a program."""
     return actor(name) if ":" in name else name
+
+
+def result(name: str) -> str:
+    """Where one item of a replay stands."""
+    return "On its way" if name == Result.SENT else RESULTS[name]
+
+
+def field(name: str) -> str:
+    """A condition of a filter, or a field of a disposition."""
+    return FIELDS.get(name, name)

@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from visitors import Pages
+from visitors import API_KEY, Pages
 
 from app.sandbox import Sandbox
 from app.secrets import Secret
 from app.services.accounts import AccountSettings
 from app.settings import Settings
 from app.wiring import Services
-
-API_KEY = "KKcanary0123456789"
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deliveries import ucid
-from visitors import Pages, fail
+from visitors import API_KEY, Pages, fail
 
 from app.services.users import Role
 from app.storage.failures import Wanted
@@ -18,7 +18,7 @@ async def test_a_viewer_sees_no_number_and_no_note_on_any_page(pages: Pages) -> 
     [failure] = (await pages.services.failures.all(Wanted(), limit=1)).failures
     addresses = (
         *("/", "/failures", f"/failures/{failure['id']}", "/dispositions", f"/dispositions/{one}"),
-        *(f"/calls/acme/{ucid(1)}", "/accounts", "/accounts/acme"),
+        *(f"/calls/acme/{ucid(1)}", "/accounts", "/accounts/acme", "/audit"),
     )
     viewer, operator = await pages.user(Role.VIEWER), await pages.user(Role.OPERATOR)
     seen = {Role.VIEWER: "", Role.OPERATOR: ""}
@@ -27,6 +27,7 @@ async def test_a_viewer_sees_no_number_and_no_note_on_any_page(pages: Pages) -> 
             answer = await visitor.get(path)
             assert answer.status_code == 200, path
             seen[role] += answer.text
+    assert API_KEY not in seen[Role.VIEWER] + seen[Role.OPERATOR]
     assert DID not in seen[Role.VIEWER]
     assert NOTE not in seen[Role.VIEWER]
     assert "5678" in seen[Role.VIEWER]  # the last digits, to tell one from another

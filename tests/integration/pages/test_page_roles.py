@@ -10,6 +10,7 @@ from deliveries import fields, ucid
 from visitors import Pages, Visitor, fail
 
 from app.services.keys import OPERATOR
+from app.services.replays import read_request
 from app.services.users import Role
 from app.storage.failures import Wanted
 from app.web.dashboard import router
@@ -35,6 +36,13 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("GET", "/dispositions/{disposition_id}"): (Role.VIEWER, {}),
     ("POST", "/dispositions/{disposition_id}/retry"): (Role.OPERATOR, {}),
     ("POST", "/dispositions/{disposition_id}/cancel"): (Role.OPERATOR, {}),
+    ("GET", "/dispositions/{disposition_id}/resend"): (Role.OPERATOR, {}),
+    ("POST", "/dispositions/{disposition_id}/resend"): (Role.OPERATOR, {"agent_id": "a18"}),
+    ("GET", "/replays"): (Role.VIEWER, {}),
+    ("POST", "/replays"): (Role.OPERATOR, {"filter": "state=failed", "action": "retry"}),
+    ("GET", "/replays/{replay_id}"): (Role.VIEWER, {}),
+    ("POST", "/replays/{replay_id}/start"): (Role.OPERATOR, {}),
+    ("POST", "/replays/{replay_id}/cancel"): (Role.OPERATOR, {}),
     ("GET", "/live"): (Role.VIEWER, {}),
     ("GET", "/calls/{account}/{ucid}"): (Role.VIEWER, {}),
     ("GET", "/accounts"): (Role.VIEWER, {}),
@@ -44,6 +52,7 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("POST", "/accounts/{customer}/key"): (Role.ADMIN, {"api_key": "KKother"}),
     ("POST", "/accounts/{customer}/hold"): (Role.OPERATOR, {"reason": "maintenance"}),
     ("POST", "/accounts/{customer}/release"): (Role.OPERATOR, {}),
+    ("GET", "/audit"): (Role.VIEWER, {}),
     ("GET", "/users"): (Role.ADMIN, {}),
     ("POST", "/users"): (Role.ADMIN, {"name": "new", "role": "viewer"}),
     ("POST", "/users/{name}/link"): (Role.ADMIN, {}),
@@ -76,9 +85,12 @@ async def values(pages: Pages) -> dict[str, str]:
     await fail(pages, ucid(1))
     [failure] = (await pages.services.failures.all(Wanted(), limit=1)).failures
     await pages.services.users.create("ravi", Role.VIEWER)
+    asked = read_request({"filter": {"state": "failed"}, "start": False}, OPERATOR)
+    replay = (await pages.services.replays.create(asked, OPERATOR)).replay
     return {
         "disposition_id": str(receipt.id),
         "failure_id": str(failure["id"]),
+        "replay_id": str(replay.id),
         "account": "acme",
         "customer": "acme",
         "ucid": receipt.ucid,
@@ -88,7 +100,7 @@ async def values(pages: Pages) -> dict[str, str]:
 
 def everything(pages: Pages) -> dict[str, list[tuple[Any, ...]]]:
     """What is stored of all that can be changed."""
-    tables = ("accounts", "users", "keys", "dispositions", "calls", "sign_in_links", "events")
+    tables = ("accounts", "users", "keys", "dispositions", "calls", "replays", "sign_in_links", "events")
     return {table: pages.sql(f"SELECT * FROM {table} ORDER BY 1") for table in tables}
 
 

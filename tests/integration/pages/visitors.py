@@ -18,6 +18,9 @@ from app.web.dashboard.visitors import COOKIE
 from app.wiring import Services
 from tests.serving import serving
 
+API_KEY = "KKcanary0123456789"
+"""The apiKey of every account here."""
+
 
 class Visitor:
     """A browser without a script: keeps its cookie, follows no redirect by itself, sends forms as a page has them."""
