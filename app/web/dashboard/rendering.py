@@ -27,8 +27,8 @@ PAGES = (
     ("/failures", "Failures"),
     ("/dispositions", "Dispositions"),
     ("/accounts", "Accounts"),
-    ("/audit", "Audit"),
     ("/replays", "Replays"),
+    ("/audit", "Audit"),
 )
 
 NOTHING = Markup('<span class="nothing">—</span>')
