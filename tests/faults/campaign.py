@@ -9,10 +9,12 @@ import argparse
 import asyncio
 import itertools
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.checker import Findings
@@ -28,7 +30,7 @@ def torment(folder: Path, *, seed: int, minutes: float, hits: int) -> tuple[Find
     give_up = time.monotonic() + minutes * 60
     for number in itertools.count():
         where = folder / f"run-{seed + number}"
-        found = asyncio.run(run(where, _RUN, seed=seed + number, ledger=ledger))
+        found = asyncio.run(run(where, replace(_RUN, goal=hits), seed=seed + number, ledger=ledger))
         total.add(found)
         print(f"run {number}, seed {seed + number}: {_line(total, ledger, hits, number + 1)}", flush=True)
         if found.broken():
@@ -72,6 +74,8 @@ def plant(folder: Path, planted: Planted, *, seed: int) -> bool:
 def main() -> int:
     """The command. Exit status 1: a promise was broken, a point was missed, or a planted fault was not caught."""
     options = _options()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has SIGINT ignored for what it runs behind
+        signal.signal(number, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     ok = True
     line = ""
@@ -99,7 +103,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of the first run; each further one has the next")
-    parser.add_argument("--minutes", type=float, default=30, help="for the runs; the planted faults take 6 more")
+    parser.add_argument("--minutes", type=float, default=90, help="for the runs; the planted faults take 6 more")
     parser.add_argument("--hits", type=int, default=20, help="how often each crash point is to be hit")
     parser.add_argument("--runs", action="store_true", help="no planted faults")
     parser.add_argument("--planted", action="append", choices=sorted(BY_NAME), help="only this planted fault")

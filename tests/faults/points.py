@@ -1,4 +1,4 @@
-"""Crash points: every edge that is seen in the work of API and workers, each hit as often as the others."""
+"""Crash points: every edge that is seen in the work of API and workers, each hit as often as is wanted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ KILL, CUT = "kill", "cut"
 
 # What a disposition's way consists of. The rest, heartbeats and counts, is hit by the nemesis at random.
 _ON_THE_WAY = ("calls", "dispositions", "attempts", "idempotency_keys", "lanes")
+_PATIENCE = 100  # edges of a kind of process among which a target should come by
 _UPSTREAM = ("CloudAgent", "the request", "the reply")
-_RECENTLY = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,16 @@ class CrashPoints:
 
     random: random.Random
     process_at: Callable[[int], int | None] = lambda port: None
+    goal: int = 1  # how often each point is to be hit
     pause: float = 0.25
     active: bool = False
     armed: bool = True  # False: delays only
     delay: Callable[[Edge], float] = lambda edge: 0.0  # seconds that an edge takes
     hits: Counter[Point] = field(default_factory=Counter)
-    _seen_at: dict[Point, float] = field(default_factory=dict)
+    known: set[Point] = field(default_factory=set)  # all that were seen so far
     _quiet_until: dict[str, float] = field(default_factory=dict)
+    _targets: dict[str, tuple[Point, int]] = field(default_factory=dict)
+    _rare: set[Point] = field(default_factory=set)
 
     async def at_edge(self, edge: Edge, process: int) -> bool:
         """Whether the connection goes on. ``process``: its id; or, below 0, its TCP port."""
@@ -68,30 +71,41 @@ class CrashPoints:
         self._quiet_until[kind] = max(self._quiet_until.get(kind, 0), time.monotonic() + seconds)
 
     def _choose(self, edge: Edge) -> Point | None:
-        """The point, if it is this edge's turn: it was not hit more often than what else comes by these days."""
+        """The point, if it is this edge's turn.
+
+        One point is aimed at, so that what comes early in a transaction does not stand in the way of what comes late.
+        A point that does not come by for long is a rare one: it is hit whenever it does.
+        """
         if edge.kind not in ("api", "worker") or not _is_on_the_way(edge.statement):
             return None
-        now = time.monotonic()
-        both = [Point(edge, KILL), Point(edge, CUT)]
-        for point in both:
-            self._seen_at[point] = now
-        if now < self._quiet_until.get(edge.kind, 0):
+        here = [Point(edge, KILL), Point(edge, CUT)]
+        self.known.update(here)
+        if time.monotonic() < self._quiet_until.get(edge.kind, 0):
             return None
-        point = min(both, key=lambda one: (self.hits[one], self.random.random()))
-        others = [
-            self.hits[one]
-            for one, seen in self._seen_at.items()
-            if one.edge.kind == edge.kind and now - seen < _RECENTLY
-        ]
-        if self.hits[point] > min(others):
-            return None
-        self.rest(edge.kind, self.pause)
-        return point
+        target = self._aim(edge.kind)
+        self.random.shuffle(here)
+        for point in here:
+            if point == target or (point in self._rare and self.hits[point] < self.goal):
+                self._targets.pop(edge.kind, None)
+                self.rest(edge.kind, self.pause)
+                return point
+        return None
 
-    @property
-    def known(self) -> set[Point]:
-        """All that were seen so far."""
-        return set(self._seen_at)
+    def _aim(self, kind: str) -> Point | None:
+        """The point to hit next: one of those that were hit least."""
+        target, patience = self._targets.get(kind, (None, 0))
+        if target is not None:
+            self._targets[kind] = target, patience - 1
+            if patience == 0:
+                self._rare.add(target)
+                target = None
+        if target is None:
+            wanted = [point for point in self.known - self._rare if point.edge.kind == kind]
+            fewest = min((self.hits[point] for point in wanted), default=self.goal)
+            if fewest < self.goal:
+                target = self.random.choice(sorted((one for one in wanted if self.hits[one] == fewest), key=str))
+                self._targets[kind] = target, _PATIENCE
+        return target
 
 
 def _is_on_the_way(statement: str) -> bool:

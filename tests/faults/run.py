@@ -35,6 +35,7 @@ class Scenario:
     settle: float = 90  # for everything to end, once it is left alone
     acts: Sequence[Act] = ACTS
     points: bool = True
+    goal: int = 10  # how often each crash point is to be hit, in all runs of a ledger together
     faults: str = UPSTREAM_FAULTS
     trouble: str = "hang=60,auth_fail=5,401=2"  # what befalls the account in trouble
     delay: Callable[[random.Random, Edge], float] = lambda chance, edge: 0.0
@@ -58,8 +59,9 @@ async def run(
     """Does a run in ``folder``, which is made, and says what it showed."""
     ledger = Ledger() if ledger is None else ledger
     chance = random.Random(seed)
-    points = CrashPoints(random.Random(seed), delay=lambda edge: scenario.delay(chance, edge))
+    points = CrashPoints(random.Random(seed), goal=scenario.goal, delay=lambda edge: scenario.delay(chance, edge))
     points.hits.update(ledger.hits)
+    points.known.update(ledger.known)
     site = Site(folder, points, seed=seed, settings=scenario.settings, code=code)
     try:
         await site.start()

@@ -18,6 +18,8 @@ from tests.faults.planted import BY_NAME, PLANTED, Text, Unplanted, copy_code
 from tests.faults.postgres_proxy import name
 from tests.faults.run import Ledger, Scenario, run
 
+pytestmark = pytest.mark.timeout(300)  # a run waits for as long as it has to, if others use the machine
+
 BRIEFLY = Scenario(
     seconds=12, acts=(kill_worker_child, pause_worker_child_for_long, kill_scheduler, cut_database, flush_broker)
 )
