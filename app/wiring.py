@@ -32,6 +32,7 @@ from app.services.replay_steps import ReplaySteps
 from app.services.replays import Replays
 from app.services.reports import Reports
 from app.services.sessions import Sessions
+from app.services.stream import Stream
 from app.services.trends import Trends
 from app.services.upkeep import Upkeep
 from app.services.users import Users
@@ -58,6 +59,7 @@ class Services:
     sessions: Sessions
     replays: Replays
     reports: Reports
+    stream: Stream
     trends: Trends
     attention: Attention
     mending: Mending
@@ -107,6 +109,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
     )
     cipher = Cipher(settings.require_secret_keys())
     reports, health, failures, replays = Reports(engine), Health(engine), Failures(engine), Replays(engine)
+    stream = Stream(engine)
     try:
         yield Services(
             settings=settings,
@@ -123,6 +126,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             sessions=Sessions(engine, lifetime=settings.session_lifetime),
             replays=replays,
             reports=reports,
+            stream=stream,
             trends=Trends(engine),
             attention=Attention(health, failures),
             mending=Mending(replays, failures),
@@ -130,6 +134,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             health=health,
         )
     finally:
+        await stream.aclose()
         await intake.drain()
         await bell.aclose()
         await standing.aclose()

@@ -10,13 +10,20 @@ import uvicorn
 
 from app.settings import Settings
 from app.web.main import create_app
+from app.web.protocol import Protocol
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """Its URL while it runs."""
     config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False, proxy_headers=False
+        create_app(settings),
+        host="127.0.0.1",
+        port=0,
+        http=Protocol,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())

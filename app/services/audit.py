@@ -13,6 +13,7 @@ from app.storage import audit
 from app.storage.audit import Wanted
 
 _CHUNK = 1000
+_ALL = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,20 @@ class Audit:
             found = await audit.page(connection, wanted, under=after, limit=limit)
         return Lines([shown(row) for row in found.rows], found.next)
 
-    async def all(self, wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
-        """All lines that are wanted, newest first; read in pieces, and no transaction is open in between."""
-        page = await self.page(wanted, after=None, limit=_CHUNK)
-        while True:
+    async def all(
+        self, wanted: Wanted, *, after: int | None = None, limit: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """All lines that are wanted, newest first, or up to ``limit`` of them; read in pieces, and no transaction is
+        open in between."""
+        left = _ALL if limit is None else limit
+        while left:
+            page = await self.page(wanted, after=after, limit=min(left, _CHUNK))
             for line in page.items:
                 yield line
+            left -= len(page.items)
             if page.next is None:
                 return
-            page = await self.page(wanted, after=page.next, limit=_CHUNK)
+            after = page.next
 
 
 def shown(row: Row[Any]) -> dict[str, Any]:

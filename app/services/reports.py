@@ -22,6 +22,9 @@ from app.storage.reports import History
 
 RATE_MINUTES = 5
 
+_CHUNK = 1000
+_ALL = 1 << 62
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -56,6 +59,21 @@ class Reports:
             found = await lists.page(connection, wanted, after, limit=limit)
         before, behind = neighbours(after, [row.id for row in found.rows], more=found.more)
         return Page([summary(row) for row in found.rows], behind, before, found.total)
+
+    async def all(
+        self, wanted: Filter, *, after: Cursor | None = None, limit: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Everything that the filter takes, newest first, or up to ``limit`` of it; read in pieces, and no transaction
+        is open in between."""
+        left = _ALL if limit is None else limit
+        while left:
+            page = await self.page(wanted, after=after, limit=min(left, _CHUNK))
+            for one in page.items:
+                yield one
+            left -= len(page.items)
+            if page.next is None:
+                return
+            after = page.next
 
     async def export(self, wanted: Filter) -> AsyncIterator[dict[str, Any]]:
         """Everything that the filter takes, oldest first, each one whole."""

@@ -15,7 +15,7 @@ from app.domain.filters import LONGEST_WORD, to_json
 from app.domain.refusals import quoted, refusal
 from app.services.keys import Caller
 from app.storage.audit import Wanted
-from app.web import filters
+from app.web import examples, exports, filters
 from app.web.auth import Reader, Wired
 from app.web.problems import documented
 from app.web.replies import JSONReply
@@ -63,7 +63,12 @@ PARAMETERS: list[dict[str, Any]] = [
     *(filters.parameter(name, schema, about) for name, (schema, about) in _CONDITIONS.items()),
     *(one for one in filters.PARAMETERS if one["name"] in _SHARED),
     filters.parameter("cursor", {"type": "string", "pattern": "^[0-9]{1,18}$"}, "`next` of the page before."),
-    filters.parameter("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "How many at most."),
+    filters.parameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+        "How many at most. A file has all, if it is left out.",
+    ),
+    filters.parameter("format", exports.SCHEMA, exports.ABOUT),
 ]
 
 
@@ -93,6 +98,7 @@ _RULES: dict[str, filters.Rule] = {
     "disposition": _identity,
     "cursor": _number,
     "limit": filters.number(1, 1000),
+    "format": exports.rule,
 }
 
 
@@ -117,11 +123,23 @@ def read_wanted(request: Request, caller: Caller) -> tuple[Wanted, dict[str, Any
     return wanted, values
 
 
-@router.get("", response_model=AuditPage, openapi_extra={"parameters": PARAMETERS}, responses=documented(InvalidInput))
+COLUMNS = tuple(field.alias or name for name, field in AuditLine.model_fields.items())
+"""Of the trail as CSV."""
+
+
+@router.get(
+    "",
+    response_model=AuditPage,
+    openapi_extra={"parameters": PARAMETERS},
+    responses={200: {"content": exports.documented(examples.AUDIT_LINE)}, **documented(InvalidInput)},
+)
 async def list_audit(request: Request, services: Wired, caller: Reader) -> Response:
     """The audit trail, newest first. Filters all apply.
 
     A page looks at 50,000 lines at most, so it may be short, even empty: go on until `next` is null."""
     wanted, values = read_wanted(request, caller)
+    if "format" in values:
+        lines = services.audit.all(wanted, after=values.get("cursor"), limit=values.get("limit"))
+        return await exports.as_file(lines, COLUMNS, values["format"], "audit")
     found = await services.audit.page(wanted, after=values.get("cursor"), limit=values.get("limit", 100))
     return JSONReply({"items": found.items, "next": None if found.next is None else str(found.next)})

@@ -21,12 +21,12 @@ from app.domain.errors import (
 )
 from app.services.intake import Receipt
 from app.services.keys import Scope
-from app.web import examples, filters
+from app.web import examples, exports, filters
 from app.web.auth import Reader, Wired, admit, security, services_of
 from app.web.bodies import body_of, parse_body
 from app.web.problems import documented
 from app.web.replies import JSONReply
-from app.web.shapes import IDEMPOTENCY_KEY, DispositionPage, DispositionWhole, ReceiptOut
+from app.web.shapes import IDEMPOTENCY_KEY, DispositionPage, DispositionSummary, DispositionWhole, ReceiptOut
 
 router = APIRouter(prefix="/v1/dispositions", tags=["dispositions"])
 
@@ -73,6 +73,9 @@ async def submit(request: Request) -> Response:
     return _receipt_reply(await services.intake.accept(fields, caller, idempotency_key=key))
 
 
+COLUMNS = tuple(DispositionSummary.model_fields)
+"""Of a list as CSV."""
+
 _CURSOR: dict[str, Any] = {"type": "string", "pattern": PATTERN}
 _LIMIT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 
@@ -84,18 +87,22 @@ _LIMIT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 1000, "def
         "parameters": [
             *filters.PARAMETERS,
             filters.parameter("cursor", _CURSOR, "`next` or `previous` of another page."),
-            filters.parameter("limit", _LIMIT, "How many at most."),
+            filters.parameter("limit", _LIMIT, "How many at most. A file has all, if it is left out."),
+            filters.parameter("format", exports.SCHEMA, exports.ABOUT),
         ]
     },
-    responses=documented(InvalidInput),
+    responses={200: {"content": exports.documented(examples.SUMMARY)}, **documented(InvalidInput)},
 )
 async def list_dispositions(request: Request, services: Wired, caller: Reader) -> Response:
     """Dispositions, newest first. Several values of a filter are alternatives; several filters all apply.
 
     A page stays what it is while new ones come. `total` is told where it is known without counting: for filters by
     state, cause and account."""
-    rules = {"cursor": parse_cursor, "limit": filters.number(1, 1000)}
+    rules = {"cursor": parse_cursor, "limit": filters.number(1, 1000), "format": exports.rule}
     wanted, values = filters.read_query(request, caller, rules)
+    if "format" in values:
+        found = services.reports.all(wanted, after=values.get("cursor"), limit=values.get("limit"))
+        return await exports.as_file(found, COLUMNS, values["format"], "dispositions")
     page = await services.reports.page(wanted, after=values.get("cursor"), limit=values.get("limit", 100))
     return JSONReply(
         {

@@ -270,6 +270,16 @@ READY: dict[str, Any] = {
     },
 }
 
+STREAM = """\
+retry: 2000
+
+id: 4711
+event: change
+data: {"at":"2026-11-25T10:30:04.673000Z","account":"acme","disposition":"01937c1e-7a80-7c3e-9f2b-6d1c5a4e8b90",\
+"action":"delivered","from":"sending","to":"delivered","reason":null,"actor":"worker:host:1"}
+
+"""
+
 METRICS = """\
 # HELP wrapup_dispositions Dispositions by state.
 # TYPE wrapup_dispositions gauge

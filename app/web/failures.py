@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -14,6 +15,7 @@ from app.domain.errors import BodyTooLarge, InvalidInput, MalformedBody, NotFoun
 from app.domain.failures import Owner, Thing
 from app.domain.filters import LONGEST_WORD
 from app.storage.failures import Wanted
+from app.web import examples, exports
 from app.web.accounts import Why
 from app.web.auth import Operator, Reader, Wired
 from app.web.models import read_model, takes
@@ -79,7 +81,15 @@ Words = Annotated[list[Annotated[str, Field(max_length=LONGEST_WORD, pattern=NO_
 _BODY_ERRORS = (MalformedBody, SlowBody, BodyTooLarge, UnsupportedBody, InvalidInput, NotFound)
 
 
-@router.get("", response_model=FailureList, responses=documented(InvalidInput))
+COLUMNS = tuple(FailureOut.model_fields)
+"""Of what there is to mend as CSV."""
+
+
+@router.get(
+    "",
+    response_model=FailureList,
+    responses={200: {"content": exports.documented(examples.FAILURE)}, **documented(InvalidInput)},
+)
 async def list_failures(
     services: Wired,
     caller: Reader,
@@ -87,12 +97,20 @@ async def list_failures(
     cause: Words = [],  # noqa: B006
     acknowledged: Annotated[bool | None, Query(description="Only those that are, or are not.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    kind: Annotated[exports.Format | None, Query(alias="format", description=exports.ABOUT)] = None,
 ) -> Response:
     """What failed, by account, cause and the thing to fix, each with its owner and the next step. It costs the same at
     any number of dispositions."""
     wanted = Wanted(accounts=account, causes=cause, acknowledged=acknowledged, only_accounts=caller.accounts)
     found = await services.failures.all(wanted, limit=limit)
+    if kind is not None:
+        return await exports.as_file(_each(found.failures), COLUMNS, kind, "failures")
     return JSONReply({"items": found.failures, "total": found.total, "holds": found.holds})
+
+
+async def _each(failures: Sequence[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    for one in failures:
+        yield one
 
 
 @router.get("/{failure_id:uuid}", response_model=FailureOut, responses=documented(NotFound))

@@ -26,6 +26,7 @@ from app.web import (
     problems,
     replays,
     stats,
+    stream,
     users,
 )
 from app.web.dashboard import router as dashboard
@@ -80,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     api.add_middleware(RateLimitHeaders)
     problems.install(api)
     for noun in (
-        *(dispositions, batch, actions, failures, replays, stats, audit),
+        *(dispositions, batch, actions, failures, replays, stats, stream, audit),
         *(accounts, keys, users, cloudagent, health, docs),
     ):
         api.include_router(noun.router)

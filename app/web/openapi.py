@@ -29,6 +29,7 @@ _TAGS = {
     "failures": "What there is to mend, whose it is, what to do next.",
     "replays": "One action on all dispositions that a filter takes.",
     "stats": "How many, how old, how fast.",
+    "stream": "Changes as they happen.",
     "audit": "Who did what to which thing, when, from where, and why.",
     "accounts": "CloudAgent's customers: their credentials, limits and holds.",
     "keys": "Who may use this API.",

@@ -11,6 +11,9 @@ from app.web.bodies import WHOLE
 
 _MAX_HEAD_BYTES = 64 * 1024
 
+STOPPING = "wrapup.stopping"
+"""In the ASGI scope: an event that is set when the process is told to stop. What does not end by itself ends then."""
+
 
 class Protocol(HttpToolsProtocol):
     """What ``wrapup api`` speaks."""
@@ -20,13 +23,20 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection begins."""
+        self._stopping = asyncio.Event()
         super().connection_made(cast(asyncio.Transport, _Gathering(transport)))
+
+    def shutdown(self) -> None:
+        """The process is to stop: a request that is under way ends first."""
+        self._stopping.set()
+        super().shutdown()
 
     # uvicorn itself takes, and keeps, as many headers as are sent.
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        cast(dict[str, Any], self.scope)[STOPPING] = self._stopping
         self._in_head, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:

@@ -23,6 +23,7 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
     ("POST", "/v1/dispositions/{disposition_id}/retry"): (Scope.OPERATE, {}),
     ("POST", "/v1/dispositions/{disposition_id}/cancel"): (Scope.OPERATE, {}),
     ("GET", "/v1/audit"): (Scope.READ, {}),
+    ("GET", "/v1/stream"): (Scope.READ, {}),
     ("GET", "/v1/failures"): (Scope.READ, {}),
     ("GET", "/v1/failures/{failure_id}"): (Scope.READ, {}),
     ("POST", "/v1/failures/{failure_id}/acknowledge"): (Scope.OPERATE, {}),
@@ -105,7 +106,12 @@ class Target:
 
     async def call(self, client: httpx.AsyncClient, method: str, path: str, **changes: Any) -> httpx.Response:
         _, sent = ROUTES[method, path]
-        return await client.request(method, path.format(**self.values), **{**sent, **changes})
+        request = client.build_request(method, path.format(**self.values), **{**sent, **changes})
+        answer = await client.send(request, stream=True)
+        if not answer.headers.get("content-type", "").startswith("text/event-stream"):  # which never ends
+            await answer.aread()
+        await answer.aclose()
+        return answer
 
 
 @pytest.fixture
