@@ -40,6 +40,10 @@ bench-delivery: dev  ## Measure delivery against stock Celery and others (12 min
 bench-backlog: dev  ## Drain a large backlog, and claim among 5,000,000 finished rows (15 minutes; 10 GB of disk)
 	@.venv/bin/python -m tests.benchmarks.bench_backlog $(ARGS)
 
+.PHONY: bench-pages
+bench-pages: dev  ## Measure lists, counts and the trail at 10,000 and 1,000,000 dispositions (10 minutes; ARGS=--five-million)
+	@.venv/bin/python -m tests.benchmarks.bench_pages $(ARGS)
+
 .PHONY: format
 format: dev  ## Bring the code into shape
 	.venv/bin/python -m ruff check --fix

@@ -12,7 +12,8 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -65,23 +66,33 @@ ADDRESSES: Mapping[str, str] = {
 }
 
 
-async def measure(database_url: str, broker_url: str, number: int, options: argparse.Namespace) -> dict[str, float]:
-    """The median of each address, in ms."""
-    secret = Fernet.generate_key().decode()
-    settings = Settings(database_url=database_url, broker_url=broker_url, secret_keys=secret, client_rate=0)
-    async with open_services(settings, name="bench") as services:
-        await schema.upgrade(services.engine)
-        key = await services.keys.create("bench", [*Scope])
-        begun = time.perf_counter()
-        await asyncio.to_thread(fill, database_url, number)
-        await _fold(services)
-        print(f"{number:,} dispositions filled in {time.perf_counter() - begun:.0f} s", flush=True)
-    api = create_app(settings)
-    async with api.router.lifespan_context(api):
-        transport = httpx.ASGITransport(api)
+@asynccontextmanager
+async def crowded(number: int) -> AsyncIterator[httpx.AsyncClient]:
+    """The application on servers of its own, with so many dispositions; who asks may see all."""
+    with (
+        tempfile.TemporaryDirectory(prefix="wrapup-bench-", ignore_cleanup_errors=True) as folder,
+        ExitStack() as stack,
+    ):
+        postgres, valkey = EmbeddedPostgres(Path(folder)), EmbeddedValkey(Path(folder))
+        for server in (postgres, valkey):
+            server.start()
+            stack.callback(server.stop)
+        secret = Fernet.generate_key().decode()
+        settings = Settings(database_url=postgres.url, broker_url=valkey.url, secret_keys=secret, client_rate=0)
+        async with open_services(settings, name="bench") as services:
+            await schema.upgrade(services.engine)
+            key = await services.keys.create("bench", [*Scope])
+            begun = time.perf_counter()
+            await asyncio.to_thread(fill, postgres.url, number)
+            await _fold(services)
+            print(f"{number:,} dispositions filled in {time.perf_counter() - begun:.0f} s", flush=True)
+        api = create_app(settings)
         headers = {"Authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://bench", headers=headers) as client:
-            return {name: await _median(client, address, number, options) for name, address in ADDRESSES.items()}
+        async with (
+            api.router.lifespan_context(api),
+            httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://bench", headers=headers) as client,
+        ):
+            yield client
 
 
 async def _fold(services: Services) -> None:
@@ -90,30 +101,31 @@ async def _fold(services: Services) -> None:
         await failures.fold(connection)
 
 
-async def _median(client: httpx.AsyncClient, address: str, number: int, options: argparse.Namespace) -> float:
+async def _ask(client: httpx.AsyncClient, address: str, number: int) -> float:
+    """The time of one answer, in ms."""
     middle = number // 2 // 2 * 2  # every other one has a reference
     path = address.format(number=middle, ucid=2 * 10**15 + middle)
-    taken = []
-    for _ in range(options.rounds + 3):
-        begun = time.perf_counter()
-        answer = await client.get(path)
-        taken.append((time.perf_counter() - begun) * 1000)
-        if answer.status_code != 200:
-            raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
-    return statistics.median(taken[3:])  # the first ones plan and prepare
+    begun = time.perf_counter()
+    answer = await client.get(path)
+    taken = (time.perf_counter() - begun) * 1000
+    if answer.status_code != 200:
+        raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
+    return taken
 
 
-def at_size(number: int, options: argparse.Namespace) -> dict[str, float]:
-    """The medians with so many dispositions, in servers of their own."""
-    with tempfile.TemporaryDirectory(prefix="wrapup-bench-", ignore_cleanup_errors=True) as folder:
-        postgres, valkey = EmbeddedPostgres(Path(folder)), EmbeddedValkey(Path(folder))
-        postgres.start()
-        valkey.start()
-        try:
-            return asyncio.run(measure(postgres.url, valkey.url, number, options))
-        finally:
-            valkey.stop()
-            postgres.stop()
+async def compare(number: int, rounds: int) -> None:
+    """Asks both in turn, so that whatever else the machine does is the same for both, and prints."""
+    above = []
+    async with crowded(SMALL) as few, crowded(number) as many:
+        print(f"\n| ms, median of {rounds} | {SMALL:,} | {number:,} | ratio |\n|---|---|---|---|")
+        for name, address in ADDRESSES.items():
+            taken = [(await _ask(few, address, SMALL), await _ask(many, address, number)) for _ in range(rounds + 3)]
+            # The first ones plan and prepare.
+            small, large = (statistics.median(series) for series in zip(*taken[3:], strict=True))
+            if large / small > HIGHEST_RATIO:
+                above.append(name)
+            print(f"| {name} | {small:.1f} | {large:.1f} | {large / small:.2f} |", flush=True)
+    print(f"\nAbove a ratio of {HIGHEST_RATIO:g}: {', '.join(above) or 'none'}")
 
 
 def main() -> None:
@@ -123,15 +135,7 @@ def main() -> None:
     arguments.add_argument("--number", type=int, default=1_000_000)
     arguments.add_argument("--rounds", type=int, default=ROUNDS)
     options = arguments.parse_args()
-    number = 5_000_000 if options.five_million else options.number
-    small, large = at_size(SMALL, options), at_size(number, options)
-    print(f"\n| ms, median of {options.rounds} | {SMALL:,} | {number:,} | ratio |\n|---|---|---|---|")
-    for name in ADDRESSES:
-        ratio = large[name] / small[name]
-        mark = " **" if ratio > HIGHEST_RATIO else ""
-        print(f"| {name} | {small[name]:.1f} | {large[name]:.1f} | {ratio:.2f}{mark} |")
-    above = [name for name in ADDRESSES if large[name] / small[name] > HIGHEST_RATIO]
-    print(f"\nAbove a ratio of {HIGHEST_RATIO:g}: {', '.join(above) or 'none'}")
+    asyncio.run(compare(5_000_000 if options.five_million else options.number, options.rounds))
 
 
 if __name__ == "__main__":
