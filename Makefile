@@ -36,6 +36,10 @@ bench-intake: dev  ## Measure intake against the echo ceiling and the usual way 
 bench-delivery: dev  ## Measure delivery against stock Celery and others (12 minutes; a quiet machine)
 	@.venv/bin/python -m tests.benchmarks.bench_delivery $(ARGS)
 
+.PHONY: bench-parts
+bench-parts: dev  ## Measure what each part of a delivery costs (10 seconds)
+	@.venv/bin/python -m tests.benchmarks.bench_parts $(ARGS)
+
 .PHONY: bench-backlog
 bench-backlog: dev  ## Drain a large backlog, and claim among 5,000,000 finished rows (15 minutes; 10 GB of disk)
 	@.venv/bin/python -m tests.benchmarks.bench_backlog $(ARGS)

@@ -39,7 +39,7 @@ def rival(rival: Rival, place: Place, number: int) -> list[float]:
             rival.enqueue([backlog.store_usual(connection, ucid)])
 
         before = place.calls()
-        post(str(_FIRST))
+        post(str(_FIRST + random.randrange(10**12) * 100))
         programs[0].wait_for(lambda: place.calls() > before, "the first delivery")
         return _delays(place, number, post, "usual_dispositions")
 
