@@ -33,7 +33,9 @@ from app.services.replays import Replays
 from app.services.reports import Reports
 from app.services.sessions import Sessions
 from app.services.stream import Stream
+from app.services.tokens import Tokens
 from app.services.trends import Trends
+from app.services.trials import Trials
 from app.services.upkeep import Upkeep
 from app.services.users import Users
 from app.settings import Settings
@@ -60,6 +62,7 @@ class Services:
     replays: Replays
     reports: Reports
     stream: Stream
+    trials: Trials
     trends: Trends
     attention: Attention
     mending: Mending
@@ -108,6 +111,9 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
         queue=settings.intake_queue,
     )
     cipher = Cipher(settings.require_secret_keys())
+    client = CloudAgentClient(CloudAgentTransport(address_policy(settings)))
+    deadline = settings.call_deadline_seconds
+    tokens = Tokens(engine, client, cipher, deadline=deadline)
     reports, health, failures, replays = Reports(engine), Health(engine), Failures(engine), Replays(engine)
     stream = Stream(engine)
     try:
@@ -127,6 +133,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             replays=replays,
             reports=reports,
             stream=stream,
+            trials=Trials(engine, client, tokens, cipher, deadline=deadline),
             trends=Trends(engine),
             attention=Attention(health, failures),
             mending=Mending(replays, failures),
@@ -135,6 +142,8 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
         )
     finally:
         await stream.aclose()
+        await tokens.aclose()
+        await client.aclose()
         await intake.drain()
         await bell.aclose()
         await standing.aclose()
@@ -148,6 +157,8 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
     engine = make_engine(settings.require_database_url(), name=kind, pool_size=5, by_keys=True)
     bell = Bell(settings.require_broker_url())
     client = CloudAgentClient(CloudAgentTransport(address_policy(settings), max_idle=settings.calls_in_flight))
+    cipher = Cipher(settings.require_secret_keys())
+    tokens = Tokens(engine, client, cipher, deadline=settings.call_deadline_seconds)
     delivery = DeliverySettings(
         in_flight=settings.calls_in_flight,
         call_deadline=settings.call_deadline_seconds,
@@ -157,7 +168,7 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
         lane=settings.lane_policy,
         pause_limit=settings.pause_after_dispose_limit,
     )
-    pump = Pump(engine, client, Cipher(settings.require_secret_keys()), bell, delivery, name=name)
+    pump = Pump(engine, client, tokens, cipher, bell, delivery, name=name)
     try:
         yield Deliverer(
             name=name,
@@ -169,6 +180,7 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
             replay_steps=ReplaySteps(engine, bell, name=name),
         )
     finally:
+        await tokens.aclose()
         await client.aclose()
         await bell.aclose()
         await engine.dispose()

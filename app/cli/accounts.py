@@ -1,4 +1,4 @@
-"""``wrapup accounts``: set up, listed, held, released."""
+"""``wrapup accounts``: set up, listed, held, released, tested."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from app.cli.session import run
 from app.cloudagent.client import FLAVOURS
 from app.services.accounts import AccountSettings
 from app.services.keys import OPERATOR
+from app.services.trials import Result, Trial
 from app.storage.accounts import Account
 from app.wiring import Services
 
-accounts = typer.Typer(no_args_is_help=True, help="CloudAgent's customers: set up, hold, release.")
+accounts = typer.Typer(no_args_is_help=True, help="CloudAgent's customers: set up, hold, release, test.")
 
 Customer = Annotated[str, typer.Argument(help="CloudAgent's user name.", show_default=False)]
 
@@ -110,6 +111,31 @@ def release(customer: Customer, reason: Reason = None, data_dir: DataDir = None,
         return await services.accounts.release(customer, actor=OPERATOR.actor, reason=reason)
 
     _print(run(work, data_dir), as_json)
+
+
+_RESULTS = {Result.OK: "ok", Result.FAILED: "failed", Result.NOT_CHECKED: "not checked"}
+
+
+@accounts.command("test")
+def try_account(customer: Customer, reason: Reason = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Try an account's address and credentials without disposing a call.
+
+    Works on hold, too. With v2-json-token it makes a token, which counts among the ten of an hour. Exit status 1 if
+    something failed; what could not be checked did not fail.
+    """
+
+    async def work(services: Services) -> Trial:
+        return await services.trials.run(customer, actor=OPERATOR.actor, reason=reason)
+
+    trial = run(work, data_dir)
+    if as_json:
+        print_json({"customer": trial.customer, "api": trial.api, "ok": trial.ok, "checks": trial.checks})
+    else:
+        for check in trial.checks:
+            todo = f" -> {check.todo}" if check.todo else ""
+            print(cell(f"{_RESULTS[check.result]:11}  {check.name}: {check.found}{todo}"))
+    if not trial.ok:
+        raise typer.Exit(1)
 
 
 def _rate(account: Account) -> str:

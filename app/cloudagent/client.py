@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from app.cloudagent import v2_json, v3_query
+from app.cloudagent import token, v2_json, v3_query
 from app.cloudagent.credentials import Credentials, without_echo
 from app.cloudagent.failures import CallFailed
 from app.cloudagent.request import DispositionCall, Endpoint
@@ -18,20 +18,24 @@ from app.cloudagent.transport import CloudAgentTransport
 from app.domain.replies import Answer, Certainty, NoAnswer
 
 BuildRequest = Callable[[Endpoint, Credentials, DispositionCall], httpx.Request]
+BuildHarmless = Callable[[Endpoint, Credentials, str, str], httpx.Request]
+"""From where, with what, the customer's name and the request's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """One of CloudAgent's APIs: a pure function from what is asked to a request, and what is special about it."""
+    """One of CloudAgent's APIs: pure functions from what is asked to a request, and what is special about it."""
 
     build: BuildRequest
+    build_harmless: BuildHarmless  # a request that disposes nothing, whatever CloudAgent makes of it
     two_callback_formats: bool = False  # the vendor's pages contradict each other, so an account learns its own
     needs_token: bool = False
 
 
 FLAVOURS: Mapping[str, Flavour] = {
-    "v3-query": Flavour(v3_query.build, two_callback_formats=True),
-    "v2-json-key": Flavour(v2_json.build_with_key),
+    "v3-query": Flavour(v3_query.build, v3_query.build_harmless, two_callback_formats=True),
+    "v2-json-key": Flavour(v2_json.build_with_key, v2_json.list_with_key),
+    "v2-json-token": Flavour(v2_json.build_with_token, v2_json.list_with_token, needs_token=True),
 }
 
 
@@ -60,6 +64,27 @@ class CloudAgentClient:
         Nothing that CloudAgent or the network does raises. Only being cancelled does, and then the outcome is unknown.
         """
         request = FLAVOURS[endpoint.flavour].build(endpoint, credentials, call)
+        return await self._exchange(request, credentials, deadline, start_by)
+
+    async def try_out(
+        self, endpoint: Endpoint, credentials: Credentials, customer: str, request_id: str, *, deadline: float
+    ) -> Answer | NoAnswer:
+        """Make a call that disposes nothing, to see what CloudAgent says to these credentials."""
+        request = FLAVOURS[endpoint.flavour].build_harmless(endpoint, credentials, customer, request_id)
+        return await self._exchange(request, credentials, deadline)
+
+    async def generate_token(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        customer: str,
+        request_id: str,
+        *,
+        deadline: float,
+        start_by: float = math.inf,
+    ) -> Answer | NoAnswer:
+        """Ask for a token, which ends the one before it. Whoever asks has counted it. Deadlines as in ``dispose``."""
+        request = token.build(endpoint, credentials, customer, request_id)
         return await self._exchange(request, credentials, deadline, start_by)
 
     async def aclose(self) -> None:

@@ -49,7 +49,7 @@ class CloudAgentTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._policy = policy
         self._resolver = resolver or SystemResolver()
-        self._ssl_context = ssl_context or _system_trust()
+        self._ssl_context = ssl_context
         self._max_body_bytes = max_body_bytes
         self._idle_seconds = idle_seconds
         self._max_idle = max_idle
@@ -128,7 +128,7 @@ class CloudAgentTransport(httpx.AsyncBaseTransport):
             lambda: Connection(origin, self._max_body_bytes, self._forget),
             str(address),
             origin.port,
-            ssl=self._ssl_context if secure else None,
+            ssl=(self._ssl_context or _system_trust()) if secure else None,
             server_hostname=origin.host if secure else None,
         )
         if not connection.lost.done():  # it may be, before anybody had it in hands
@@ -186,7 +186,10 @@ def _response(reply: Reply) -> httpx.Response:
 
 @cache
 def _system_trust() -> ssl.SSLContext:
-    """The system's authorities. ``create_default_context`` would also write keys to ``SSLKEYLOGFILE``."""
+    """The system's authorities, read when the first call needs them: 20 ms that most commands can do without.
+
+    ``create_default_context`` would also write keys to ``SSLKEYLOGFILE``.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_default_certs()

@@ -12,6 +12,7 @@ import orjson
 from app.cloudagent.credentials import Credentials, SecretHeader
 from app.cloudagent.request import DispositionCall, Endpoint, http_request
 from app.domain.callback_time import in_default_zone
+from app.domain.replies import Answer
 
 PATH = "/ca_apis/dispositionAPIV2"
 
@@ -35,6 +36,34 @@ def build_with_key(endpoint: Endpoint, credentials: Credentials, call: Dispositi
 def build_with_token(endpoint: Endpoint, credentials: Credentials, call: DispositionCall) -> httpx.Request:
     """The request for one attempt of ``v2-json-token``."""
     return http_request("POST", endpoint.url(PATH), call.request_id, token_header(credentials), json=body(call))
+
+
+def list_with_key(endpoint: Endpoint, credentials: Credentials, customer: str, request_id: str) -> httpx.Request:
+    """A request that only reads, the list of the account's disposition codes, for ``v2-json-key``."""
+    return http_request("POST", endpoint.url(PATH), request_id, key_header(credentials), json=_list_body(customer))
+
+
+def list_with_token(endpoint: Endpoint, credentials: Credentials, customer: str, request_id: str) -> httpx.Request:
+    """The same for ``v2-json-token``."""
+    return http_request("POST", endpoint.url(PATH), request_id, token_header(credentials), json=_list_body(customer))
+
+
+def _list_body(customer: str) -> bytes:
+    return orjson.dumps({"userName": customer, "action": "get"})
+
+
+def gives_list(answer: Answer) -> bool:
+    """True if the list was given. The vendor does not show what it looks like: any success that holds a list is one."""
+    if answer.too_large or not 200 <= answer.http_status < 300:
+        return False
+    try:
+        given = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(given, dict):
+        return isinstance(given, list)
+    said = str(given.get("status", "success")).strip().lower()
+    return said == "success" and any(isinstance(value, list | dict) for value in given.values())
 
 
 def body(call: DispositionCall) -> bytes:

@@ -22,6 +22,16 @@ def build(endpoint: Endpoint, credentials: Credentials, call: DispositionCall) -
     return http_request("GET", endpoint.url(PATH), call.request_id, secret, query=query(call))
 
 
+def build_harmless(endpoint: Endpoint, credentials: Credentials, customer: str, request_id: str) -> httpx.Request:
+    """A request that can't dispose a call: it asks for no action that there is, and names neither call nor code.
+
+    V3 has none that only reads. Credentials that are wrong are told from the rest by "Authentication fails".
+    """
+    secret = SecretQuery("apiKey", credentials.api_key)
+    asked = f"customer={_encoded(customer)}&action=none"
+    return http_request("GET", endpoint.url(PATH), request_id, secret, query=asked)
+
+
 def query(call: DispositionCall) -> str:
     """The parameters under the vendor's names, percent-encoded (a space is ``%20``), all but the ``apiKey``.
 

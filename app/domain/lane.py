@@ -9,8 +9,11 @@ stays in doubt for longer, or the account goes on hold. Waiting for it costs no 
     open         too many calls in trouble       in doubt (breaker): a pause, then a probe
     open         the credentials are refused     in doubt (credentials): a probe at once
     open         "Max limit exceeded", often     open, at half the pace, which climbs back
+    open         no token may be asked for yet   in doubt (token): a probe when one may
     on hold      a release, or new settings      in doubt (credentials)
     in doubt     its probe is answered           open
+    in doubt     its probe got no token, or      the same doubt, another probe when there may be one
+                 one that had ended
     breaker      its probe is in trouble, too    a longer pause, then another probe
     breaker      its probe is refused            in doubt (credentials)
     credentials  its probe is in trouble         a pause, then another probe
@@ -35,6 +38,7 @@ class Doubt(StrEnum):
 
     BREAKER = "breaker"  # too many calls got no proper answer
     CREDENTIALS = "credentials"  # they were refused once, or are to be tried after a release
+    TOKEN = "token"  # noqa: S105  CloudAgent gives no more of them for now
 
 
 class Sign(StrEnum):
@@ -44,6 +48,8 @@ class Sign(StrEnum):
     TROUBLE = "trouble"
     REFUSED = "refused"
     LIMITED = "limited"
+    NO_TOKEN = "no_token"  # noqa: S105  for now
+    OLD_TOKEN = "old_token"  # noqa: S105
 
 
 _TROUBLE = frozenset({Outcome.UNREACHABLE, Outcome.NO_REPLY, Outcome.UPSTREAM_ERROR})
@@ -55,15 +61,23 @@ def sign_of(verdict: Verdict) -> Sign:
         return Sign.TROUBLE
     if verdict.outcome is Outcome.RATE_LIMITED:
         return Sign.LIMITED
+    if verdict.outcome is Outcome.NO_TOKEN:
+        return Sign.NO_TOKEN
+    if verdict.outcome is Outcome.TOKEN_EXPIRED:
+        return Sign.OLD_TOKEN
     return Sign.REFUSED if verdict.remedy is Remedy.FIX_ACCOUNT else Sign.ANSWERED
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A call that has ended: what it says, and when it started (the database's time)."""
+    """A call that has ended: what it says, and when it started (the database's time).
+
+    ``token_at``: when a token may be asked for, if it had none.
+    """
 
     sign: Sign
     started_at: datetime
+    token_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +147,8 @@ def after(lane: Lane, endings: Sequence[Ending], now: datetime, policy: LanePoli
     probes = [ending for ending in endings if lane.probe_at is not None and ending.started_at >= lane.probe_at]
     if not probes:
         return Change(lane)
-    match max(probes, key=lambda probe: probe.started_at).sign:
+    probe = max(probes, key=lambda probe: probe.started_at)
+    match probe.sign:
         case Sign.REFUSED if lane.doubt is Doubt.CREDENTIALS:
             return Change(_opened(lane), hold=True)
         case Sign.REFUSED:
@@ -141,6 +156,8 @@ def after(lane: Lane, endings: Sequence[Ending], now: datetime, policy: LanePoli
         case Sign.TROUBLE:
             failed = lane.failed_probes + 1
             return Change(replace(lane, failed_probes=failed, probe_at=now + policy.pause(failed)))
+        case Sign.NO_TOKEN | Sign.OLD_TOKEN:
+            return Change(replace(lane, probe_at=probe.token_at or now))
         case _:
             return Change(_opened(lane))
 
@@ -149,6 +166,8 @@ def _while_open(lane: Lane, endings: Sequence[Ending], now: datetime, policy: La
     signs = Counter(ending.sign for ending in endings if not _is_old_news(ending, lane))
     if signs[Sign.REFUSED]:
         return _doubted(lane, Doubt.CREDENTIALS, now)
+    if token_at := max((ending.token_at for ending in endings if ending.token_at is not None), default=None):
+        return _doubted(lane, Doubt.TOKEN, token_at)
     if lane.window_at is None or now - lane.window_at > policy.window:
         lane = _without_window(lane)
         if signs[Sign.TROUBLE] or signs[Sign.LIMITED]:

@@ -74,9 +74,9 @@ SEND = Edge("b", WAITING, State.SENDING, None)
 # c: CloudAgent has it.
 DELIVER = Edge("c", frozenset({State.SENDING}), State.DELIVERED, "delivered")
 
-# d: the attempt showed that the *account* is in trouble (credentials, wrong address). The disposition goes back to
-#    waiting without its attempt being counted. If the probe that follows shows the same, the account is put on hold,
-#    and with that all that waits for it shows as held.
+# d: the attempt showed that the *account* is in trouble (credentials, wrong address), or that its token has ended. The
+#    disposition goes back to waiting without its attempt being counted. If the probe that follows shows the same
+#    trouble, the account is put on hold, and with that all that waits for it shows as held.
 PUT_BACK = Edge("d", frozenset({State.SENDING}), State.QUEUED, None)
 
 # e: no repeat will help, or none is left. From a waiting state only by age: promise 2 holds on hold, too.

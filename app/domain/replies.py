@@ -32,6 +32,8 @@ class Outcome(StrEnum):
     PAUSE_REASON_MISSING = "pause_reason_missing"
     ALREADY_DISPOSED = "already_disposed"
     REFUSED = "refused"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105  it served before, and is refused now
+    NO_TOKEN = "no_token"  # noqa: S105  none may be asked for now, so nothing was sent
     RETRY_LATER = "retry_later"
     RATE_LIMITED = "rate_limited"
     UPSTREAM_ERROR = "upstream_error"
@@ -49,6 +51,8 @@ class Remedy(StrEnum):
     FIX_DATA = "fix_data"  # the disposition is wrong: no repeat helps
     FIX_ACCOUNT = "fix_account"  # the account is wrong: hold it, the disposition waits
     OTHER_FORMAT = "other_format"  # the call-back time, once more in the other format
+    NEW_TOKEN = "new_token"  # noqa: S105  the same once more, with another token
+    WAIT_FOR_TOKEN = "wait_for_token"  # noqa: S105  until another token may be asked for
     WAIT = "wait"  # try again later
 
 
@@ -75,6 +79,8 @@ REMEDIES: Mapping[Outcome, Remedy] = {
     Outcome.PAUSE_REASON_MISSING: Remedy.FIX_DATA,
     Outcome.ALREADY_DISPOSED: Remedy.FIX_DATA,
     Outcome.REFUSED: Remedy.FIX_DATA,
+    Outcome.TOKEN_EXPIRED: Remedy.NEW_TOKEN,
+    Outcome.NO_TOKEN: Remedy.WAIT_FOR_TOKEN,
     Outcome.RETRY_LATER: Remedy.WAIT,
     Outcome.RATE_LIMITED: Remedy.WAIT,
     Outcome.UPSTREAM_ERROR: Remedy.WAIT,

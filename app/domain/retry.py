@@ -51,7 +51,7 @@ class Situation:
     ``tries`` counts the attempts that were the disposition's own, this one included: an attempt that only showed
     that the account is in trouble is no try. ``jitter`` is a random number in [0, 1), drawn by the caller.
     ``attempts`` counts all of them. ``other_format_left``: there is a call-back time, and its other format was not
-    tried yet.
+    tried yet. ``after_token_expired``: the attempt before this one was refused for its token, and was no try.
     """
 
     tries: int
@@ -60,6 +60,7 @@ class Situation:
     jitter: float
     other_format_left: bool = False
     attempts: int = 1
+    after_token_expired: bool = False
 
 
 def decide(verdict: Verdict, situation: Situation, policy: RetryPolicy) -> Decision:
@@ -75,7 +76,12 @@ def decide(verdict: Verdict, situation: Situation, policy: RetryPolicy) -> Decis
             if not situation.other_format_left:
                 return Decision(FAIL, cause=verdict.outcome)
             return _again(situation, policy, situation.now, other_format=True)
-        case Remedy.WAIT:
+        case Remedy.NEW_TOKEN if not situation.after_token_expired:
+            return Decision(PUT_BACK, next_attempt_at=situation.now)
+        case Remedy.WAIT_FOR_TOKEN:
+            asked = parse_retry_after(verdict.retry_after, situation.now)
+            return Decision(PUT_BACK, next_attempt_at=situation.now + (asked or RETRY_AFTER_FLOOR))
+        case Remedy.WAIT | Remedy.NEW_TOKEN:
             pause = policy.delay(situation.tries, situation.jitter)
             asked = parse_retry_after(verdict.retry_after, situation.now)
             return _again(situation, policy, situation.now + max(pause, asked or pause))

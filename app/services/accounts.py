@@ -17,7 +17,7 @@ from app.domain.refusals import quoted
 from app.domain.replies import Outcome
 from app.secrets import Cipher, Secret
 from app.storage import accounts as account_rows
-from app.storage import events, lanes
+from app.storage import events, lanes, tokens
 from app.storage.accounts import Account
 
 DEFAULT_BASE_URL = "https://in1-ccaas-api.ozonetel.com"
@@ -25,6 +25,7 @@ HELD_BY_OPERATOR = "operator"
 
 # Holds that say that the account was set up wrongly, so that setting it up anew may lift them.
 _SET_UP_WRONGLY = frozenset({Outcome.AUTHENTICATION_FAILED, Outcome.MISCONFIGURED})
+_MAKES_TOKENS = frozenset({"api_key", "base_url"})  # what CloudAgent's token of an account depends on
 
 
 class Directory:
@@ -100,6 +101,8 @@ class Accounts:
             )
             if account is not None and (anew := self._anew(account, settings)):
                 await lanes.doubt(connection, account_id)
+                if _MAKES_TOKENS & set(anew):
+                    await tokens.drop(connection, account_id)
                 if account.hold_cause in _SET_UP_WRONGLY and await account_rows.release(connection, account_id):
                     reason = f"new: {', '.join(anew)}"
                     await self._tell(

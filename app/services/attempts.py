@@ -102,6 +102,7 @@ class Record:
             jitter=self._jitter(),
             other_format_left=_has_another_format(delivery),
             attempts=delivery.attempt_number,
+            after_token_expired=delivery.after_token_expired,
         )
         decision = decide(ended.verdict, situation, self._retry)
         return Finish(

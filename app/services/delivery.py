@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.broker import Bell
-from app.cloudagent.client import CloudAgentClient
+from app.cloudagent.client import FLAVOURS, CloudAgentClient
 from app.cloudagent.credentials import Credentials
 from app.cloudagent.request import DispositionCall, Endpoint
 from app.domain.callback_time import CallbackFormat, LateCallback, has_passed
@@ -30,6 +30,7 @@ from app.domain.retry import RetryPolicy
 from app.secrets import Cipher
 from app.services.attempts import Ended, Record
 from app.services.slots import Offer, Slots
+from app.services.tokens import Holder, Tokens
 from app.storage import calls
 from app.storage.calls import Claim, Delivery
 
@@ -63,6 +64,7 @@ class Pump:
         self,
         engine: AsyncEngine,
         client: CloudAgentClient,
+        tokens: Tokens,
         cipher: Cipher,
         bell: Bell,
         settings: DeliverySettings,
@@ -72,6 +74,7 @@ class Pump:
     ) -> None:
         self._engine = engine
         self._client = client
+        self._tokens = tokens
         self._cipher = cipher
         self._bell = bell
         self._settings = settings
@@ -185,7 +188,7 @@ class Pump:
                 held_back = "the call-back time has passed; nothing was sent, and `retry` sends it all the same"
                 verdict = Verdict(Outcome.CALLBACK_PASSED, Certainty.NOT_SENT, 0, reply_details=held_back)
                 return Ended(delivery, verdict, made=False)
-            return Ended(delivery, classify(await self._ask(delivery, credentials, start_by, notes)), notes)
+            return Ended(delivery, await self._verdict(delivery, credentials, start_by, notes), notes)
         except ConfigurationError as error:
             # No repeat helps and no try is to be spent: the account waits for a person, as for a wrong key.
             return Ended(delivery, Verdict(Outcome.MISCONFIGURED, Certainty.NOT_SENT, 0, reply_details=str(error)))
@@ -193,6 +196,24 @@ class Pump:
             log.exception("a call broke", disposition=str(delivery.disposition_id), account=delivery.customer)
             broken = f"an error of Wrapup's own, see its log: {type(error).__name__}"
             return Ended(delivery, classify(NoAnswer(Certainty.SENT_UNKNOWN, broken)), notes)
+
+    async def _verdict(
+        self, delivery: Delivery, credentials: Credentials, start_by: float, notes: list[str]
+    ) -> Verdict:
+        """What the call came to. Getting a token, where one is needed, is a part of it: both have its one deadline."""
+        if not FLAVOURS[delivery.api].needs_token:
+            return classify(await self._ask(delivery, credentials, start_by, notes))
+        start_by = min(start_by, time.monotonic())
+        endpoint = Endpoint(delivery.base_url, delivery.api, delivery.path)
+        holder = Holder(delivery.account_id, delivery.customer, endpoint, credentials)
+        deadline = self._settings.call_deadline
+        token = await self._tokens.get(holder, within=deadline, anew=delivery.after_token_expired)
+        if isinstance(token, Verdict):
+            return token
+        credentials = replace(credentials, token=token.secret)
+        return await self._tokens.judge(
+            holder, token, classify(await self._ask(delivery, credentials, start_by, notes))
+        )
 
     async def _ask(
         self, delivery: Delivery, credentials: Credentials, start_by: float, notes: list[str]

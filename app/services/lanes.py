@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.lane import Ending, Lane, LanePolicy, Sign, after, sign_of
 from app.domain.replies import Verdict
+from app.domain.retry import parse_retry_after
 from app.storage import accounts, events, lanes
 from app.storage.calls import Delivery
 
@@ -29,6 +30,12 @@ class Told:
     def sign(self) -> Sign:
         """What it says about the account."""
         return sign_of(self.verdict)
+
+    def token_at(self, now: datetime) -> datetime | None:
+        """When a token may be asked for, if this call had none."""
+        if self.sign is not Sign.NO_TOKEN:
+            return None
+        return now + (parse_retry_after(self.verdict.retry_after, now) or timedelta(0))
 
 
 async def learn(
@@ -66,7 +73,8 @@ async def _change_lane(
 ) -> None:
     # A refusal of settings that were changed meanwhile says nothing about the new ones.
     valid = [one for one in told if one.sign is not Sign.REFUSED or one.delivery.account_revision == revision]
-    change = after(lane, [Ending(one.sign, one.delivery.started_at) for one in valid], now, policy)
+    endings = [Ending(one.sign, one.delivery.started_at, one.token_at(now)) for one in valid]
+    change = after(lane, endings, now, policy)
     if change.lane != lane:
         await lanes.write(connection, told[0].delivery.account_id, change.lane)
         _say(told[0].delivery.customer, lane, change.lane)

@@ -58,6 +58,7 @@ class Delivery:
     reviewed: bool  # it was held back for that, and somebody has sent it again
     watched: bool  # the end of this call says something about its lane, however it ends
     after_unknown: bool  # an older disposition of the call may be on its way still, or have arrived: nobody knows
+    after_token_expired: bool  # the attempt before this one was refused for its token
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ _SEND = text(f"""
                SELECT FROM attempts WHERE disposition_id = sent.id AND outcome = '{Outcome.CALLBACK_PASSED}'
            ) AS reviewed,
            lanes.doubt IS NOT NULL OR lanes.window_at IS NOT NULL AS watched,
-           unsure.after_unknown
+           unsure.after_unknown, sent.outcome IS NOT DISTINCT FROM '{Outcome.TOKEN_EXPIRED}' AS after_token_expired
     FROM sent JOIN unsure ON unsure.id = sent.id JOIN attempt ON attempt.disposition_id = sent.id
     JOIN accounts ON accounts.id = sent.account_id JOIN lanes ON lanes.account_id = sent.account_id
 """)

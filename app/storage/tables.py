@@ -79,6 +79,22 @@ lanes = Table(
     Column("learned_at", TIME),
 )
 
+# CloudAgent's token of an account whose flavour asks for one, and what keeps its workers from asking for too many.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("token", Text),  # a Fernet token; None: there is none that serves
+    Column("number", Integer, nullable=False, server_default="0"),  # grows with each token
+    Column("made_at", TIME),  # when it was asked for
+    Column("accepted", Boolean, nullable=False, server_default=text("false")),  # a call with it was answered
+    # Who asks for the next one: its right ends with ``asking_until``, or when ``epoch`` has grown.
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("asking_until", TIME),
+    Column("asked", ARRAY(TIME), nullable=False, server_default=text("'{}'")),  # the requests of the last hour
+    Column("blocked_until", TIME),  # CloudAgent said that it was too many
+)
+
 calls = Table(
     "calls",
     metadata,

@@ -1,4 +1,4 @@
-"""``/v1/accounts``: set up, hold, release."""
+"""``/v1/accounts``: set up, hold, release, test."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from app.domain.lane import Doubt
 from app.secrets import Secret
 from app.services.accounts import AccountSettings, no_account
 from app.services.keys import Caller
+from app.services.trials import Result
 from app.storage.accounts import Account
 from app.web.auth import Admin, Operator, Reader, Wired
 from app.web.models import read_model, takes
@@ -67,6 +68,24 @@ class AccountOut(BaseModel):
     learned_rate: float | None = Field(description="Calls a second, after CloudAgent said that it was too much.")
     created_at: datetime
     updated_at: datetime
+
+
+class CheckOut(BaseModel):
+    """One thing that was looked at."""
+
+    name: str
+    result: Result
+    found: str
+    todo: str | None
+
+
+class TrialOut(BaseModel):
+    """What was found out about an account without disposing a call. `ok`: nothing failed."""
+
+    customer: str
+    api: str
+    ok: bool
+    checks: list[CheckOut]
 
 
 class Why(BaseModel):
@@ -140,6 +159,21 @@ async def release_account(customer: Customer, request: Request, services: Wired,
     _own(caller, customer)
     why = await read_model(request, Why, required=False)
     return JSONReply(_out(await services.accounts.release(customer, actor=caller.actor, reason=why.reason)))
+
+
+@router.post(
+    "/{customer}/test",
+    response_model=TrialOut,
+    openapi_extra=takes(Why, required=False),
+    responses=documented(*_BODY_ERRORS),
+)
+async def test_account(customer: Customer, request: Request, services: Wired, caller: Operator) -> Response:
+    """Try the account's address and credentials, on hold or not, without disposing a call. It takes one call to
+    CloudAgent, or two. With `v2-json-token` a token is made, which counts among the ten of an hour."""
+    _own(caller, customer)
+    why = await read_model(request, Why, required=False)
+    trial = await services.trials.run(customer, actor=caller.actor, reason=why.reason)
+    return JSONReply({"customer": trial.customer, "api": trial.api, "ok": trial.ok, "checks": trial.checks})
 
 
 def _own(caller: Caller, customer: str) -> None:

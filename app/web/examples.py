@@ -197,6 +197,32 @@ ACCOUNT_IN: dict[str, Any] = {
     "rate_per_second": 20,
 }
 
+TRIAL: dict[str, Any] = {
+    "customer": "acme",
+    "api": "v2-json-key",
+    "ok": True,
+    "checks": [
+        {
+            "name": "connection",
+            "result": "ok",
+            "found": "https://in1-ccaas-api.ozonetel.com answered over TLS after 41 ms",
+            "todo": None,
+        },
+        {
+            "name": "credentials",
+            "result": "ok",
+            "found": "accepted: CloudAgent lists the disposition codes for them",
+            "todo": None,
+        },
+        {
+            "name": "disposition",
+            "result": "not_checked",
+            "found": "nothing is disposed by a test, so it can't tell whether agents, codes and calls are known",
+            "todo": "The first disposition shows it.",
+        },
+    ],
+}
+
 ACCOUNT: dict[str, Any] = {
     "customer": "acme",
     "base_url": "https://in1-ccaas-api.ozonetel.com",
@@ -360,6 +386,7 @@ BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "AuditPage": {"items": [AUDIT_LINE], "next": None},
     "AccountIn": ACCOUNT_IN,
     "AccountOut": ACCOUNT,
+    "TrialOut": TRIAL,
     "Why": REASON,
     "KeyIn": KEY_IN,
     "KeyOut": KEY,

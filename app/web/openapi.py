@@ -69,6 +69,7 @@ _LINKS = (
     ("set_account", ("200",), "show_account", {"customer": "$response.body#/customer"}),
     ("set_account", ("200",), "hold_account", {"customer": "$response.body#/customer"}),
     ("hold_account", ("200",), "release_account", {"customer": "$response.body#/customer"}),
+    ("set_account", ("200",), "test_account", {"customer": "$response.body#/customer"}),
     ("create_key", ("201",), "show_key", {"name": "$response.body#/name"}),
     ("create_key", ("201",), "rotate_key", {"name": "$response.body#/name"}),
     ("create_key", ("201",), "revoke_key", {"name": "$response.body#/name"}),

@@ -115,12 +115,14 @@ async def send(case: Case, number: int, services: Services, sandbox: Sandbox, ap
     return fields(call, account=customer, **case.sent)
 
 
-async def play(settings: Settings, sandbox: Sandbox, cases: Sequence[Case], api: str) -> dict[str, Seen]:
-    """Sends all cases to accounts of that flavour and waits until all is settled."""
+async def play(
+    settings: Settings, sandbox: Sandbox, cases: Sequence[Case], api: str, *, first: int = 0
+) -> dict[str, Seen]:
+    """Sends all cases to accounts of that flavour, numbered from ``first``, and waits until all is settled."""
     results: dict[str, Seen] = {}
     async with open_services(settings, name="test") as services:
         for slow in (False, True):
-            numbered = [(number, case) for number, case in enumerate(cases) if case.slow is slow]
+            numbered = [(number, case) for number, case in enumerate(cases, first) if case.slow is slow]
             deadline = {"call_deadline_seconds": DEADLINE} if slow else {}
             requests = [await send(case, number, services, sandbox, api) for number, case in numbered]
             receipts = await asyncio.gather(*(services.intake.accept(request, OPERATOR) for request in requests))

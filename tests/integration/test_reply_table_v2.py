@@ -115,38 +115,54 @@ SPELT = [
     for script in DECORATIONS
 ]
 
-CASES = [*TABLE, *ANYWAY, *CONFLICTS, *SPELT]
+# With a token it is the request for one that is told that the key is wrong: the disposition is not sent.
+WITHOUT_TOKEN = [
+    replace(case, certainty="not_sent", details=f"no token: {WRONG_KEY}") for case in TABLE if case.details == WRONG_KEY
+]
+WITH_TOKEN = [case for case in TABLE if case.details != WRONG_KEY]
+
+CASES = {
+    "v2-json-key": [*TABLE, *ANYWAY, *CONFLICTS, *SPELT],
+    "v2-json-token": [*WITHOUT_TOKEN, *WITH_TOKEN, *ANYWAY, *CONFLICTS],
+}
+CREDENTIAL = {"v2-json-key": "json_key", "v2-json-token": "token"}
+EACH = [pytest.param(api, case, id=f"{api}, {case.name}") for api, cases in CASES.items() for case in cases]
 
 
 @pytest.fixture(scope="module")
-def results(settings_of_module: Settings) -> Mapping[str, Seen]:
-    """What came of each case, by its name."""
+def results(settings_of_module: Settings) -> Mapping[str, Mapping[str, Seen]]:
+    """What came of each case, by flavour and name."""
 
-    async def run() -> dict[str, Seen]:
-        async with Sandbox(api_key="k") as sandbox:
-            played = await play(settings_of_module, sandbox, CASES, "v2-json-key")
-            assert {(request.method, request.path) for request in sandbox.log} == {
-                ("POST", "/ca_apis/dispositionAPIV2")
-            }
-            assert {request.credential for request in sandbox.log} == {"json_key"}
-            return played
+    async def run() -> dict[str, dict[str, Seen]]:
+        results = {}
+        for number, (api, cases) in enumerate(CASES.items()):
+            async with Sandbox(api_key="k") as sandbox:
+                results[api] = await play(settings_of_module, sandbox, cases, api, first=1000 * number)
+                about_calls = [request for request in sandbox.log if request.ucid]
+                assert {(request.method, request.path) for request in about_calls} == {
+                    ("POST", "/ca_apis/dispositionAPIV2")
+                }
+                assert {request.credential for request in about_calls} == {CREDENTIAL[api]}
+        return results
 
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_each_reply_comes_to_its_state(results: Mapping[str, Seen], case: Case) -> None:
-    check_state(case, results[case.name])
+@pytest.mark.parametrize(("api", "case"), EACH)
+def test_each_reply_comes_to_its_state(results: Mapping[str, Mapping[str, Seen]], api: str, case: Case) -> None:
+    check_state(case, results[api][case.name])
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_arrival_has_one_attempt_with_its_end(results: Mapping[str, Seen], case: Case) -> None:
-    check_attempts(results[case.name])
+@pytest.mark.parametrize(("api", "case"), EACH)
+def test_every_arrival_has_one_attempt_with_its_end(
+    results: Mapping[str, Mapping[str, Seen]], api: str, case: Case
+) -> None:
+    check_attempts(results[api][case.name])
 
 
-def test_a_call_back_time_goes_to_the_minute_and_in_one_format_only(results: Mapping[str, Seen]) -> None:
-    for case in CASES:
-        if case.sent == CALLBACK:
-            assert [request.parameters["callBackTime"] for request in results[case.name].requests] == [
-                "2026-12-24 10:30"
-            ]
+@pytest.mark.parametrize("api", CASES)
+def test_a_call_back_time_goes_to_the_minute_and_in_one_format_only(
+    results: Mapping[str, Mapping[str, Seen]], api: str
+) -> None:
+    sent = [results[api][case.name].requests for case in CASES[api] if case.sent == CALLBACK]
+    assert [request.parameters["callBackTime"] for requests in sent for request in requests] == ["2026-12-24 10:30"] * 2

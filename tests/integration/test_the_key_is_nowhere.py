@@ -6,7 +6,7 @@ import asyncio
 import base64
 import logging
 import traceback
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -17,7 +17,8 @@ from deliveries import ask, deliver, fields, ms, open_account, post, pumping, uc
 from app.domain.errors import InvalidInput
 from app.domain.filters import Filter
 from app.logging import configure_logging
-from app.sandbox import DECORATIONS, FAULTS, Sandbox
+from app.sandbox import DECORATIONS, FAULTS, Account, Sandbox
+from app.sandbox.rules import Verdict
 from app.secrets import Secret
 from app.services.accounts import AccountSettings
 from app.services.keys import OPERATOR
@@ -75,8 +76,8 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"retry_delays": [ms(5)], "max_attempts": 2, "breaker_pauses": [ms(5)]})
 
 
-def must_not_be_in(texts: Iterable[str], where: str) -> None:
-    found = [(spelling, text[:300]) for text in texts for spelling in SPELLINGS if spelling in text]
+def must_not_be_in(texts: Iterable[str], where: str, spellings: Collection[str] = SPELLINGS) -> None:
+    found = [(spelling, text[:300]) for text in texts for spelling in spellings if spelling in text]
     assert not found, f"the key is in {where}"
 
 
@@ -159,6 +160,46 @@ async def test_the_token_in_the_account_is_the_only_trace_of_the_key(
     assert account.api_key not in ("", CANARY)
     everywhere = await tables(services)
     assert [table for table, rows in everywhere.items() for row in rows if account.api_key in row] == ["accounts"]
+
+
+@pytest.mark.parametrize("api", ["v2-json-key", "v2-json-token"])
+async def test_key_and_token_are_nowhere_in_v2_whatever_cloudagent_does(
+    logged: Everything, services: Services, settings: Settings, sandbox: Sandbox, broker_url: str, api: str
+) -> None:
+    made: list[str] = []
+    generate = sandbox.gate.generate_token
+
+    def noted(account: Account, now: float) -> Verdict:
+        verdict = generate(account, now)
+        made.append(str(verdict.reply.fields.get("token")))
+        return verdict
+
+    sandbox.gate.generate_token = noted  # type: ignore[method-assign]  # the stand-in's, to know what it gave
+    slow = {"hang", "hang_after", "slow_drip"}
+    steps = [name for name in [*FAULTS, *DECORATIONS] if name not in slow]
+    asked = ["half", "500_success", "gzip_bomb", "html", "unknown_fail", "wrong_content_type", "message"]
+    for number in range(len(steps) + len(asked)):
+        await open_account(services, sandbox, f"acme{number}", api_key=CANARY, api=api)
+    ids = []
+    for number, step in enumerate(steps):
+        sandbox.script(ucid(number), step)
+        ids.append(await post(services, ucid(number), account=f"acme{number}"))
+    whole = await deliver(services, settings, ids, seconds=20)
+    for number, step in enumerate(asked, len(steps)):
+        sandbox.scripts.token(step)
+        whole += await deliver(services, settings, [await post(services, ucid(number), account=f"acme{number}")])
+    trial = await services.trials.run("acme0", actor="test")
+
+    spoken = {*SPELLINGS, *made} if api == "v2-json-token" else SPELLINGS
+    assert (len(made) > 3) == (api == "v2-json-token")
+    assert any(request.credential_right for request in sandbox.log), "it was on the wire"
+    must_not_be_in(logged.lines, "the log", spoken)
+    must_not_be_in([repr(one) for one in whole], "what is shown", spoken)
+    must_not_be_in([repr(one) async for one in services.reports.export(Filter())], "the export", spoken)
+    must_not_be_in([repr(trial), repr(services), repr(settings)], "what is wired together", spoken)
+    for table, rows in (await tables(services)).items():
+        must_not_be_in(rows, f"the table {table}", spoken)
+    must_not_be_in(broker_contents(broker_url), "the broker", spoken)
 
 
 async def test_errors_do_not_show_the_key(logged: Everything, services: Services, sandbox: Sandbox) -> None:

@@ -45,6 +45,32 @@ def test_every_outcome_says_something_about_the_account() -> None:
     assert [outcome for outcome, sign in says.items() if sign is Sign.LIMITED] == [Outcome.RATE_LIMITED]
 
 
+# Tokens.
+
+
+@pytest.mark.parametrize("answered", [0, 500])
+def test_without_a_token_all_wait_until_one_may_be_asked_for_and_one_goes_first(answered: int) -> None:
+    endings = [*of(answered), Ending(Sign.NO_TOKEN, NOW, NOW + seconds(480)), Ending(Sign.NO_TOKEN, NOW, NOW)]
+    lane = after(Lane(), endings, NOW, POLICY).lane
+    assert (lane.doubt, lane.probe_at) == (Doubt.TOKEN, NOW + seconds(480))
+    later = NOW + seconds(480)
+    assert after(lane, ends(Sign.ANSWERED, at=later), later, POLICY).lane.doubt is None
+
+
+@pytest.mark.parametrize("doubt", Doubt)
+def test_a_probe_without_a_token_decides_nothing(doubt: Doubt) -> None:
+    lane = Lane(doubt=doubt, probe_at=NOW, failed_probes=1)
+    later = after(lane, [Ending(Sign.NO_TOKEN, NOW, NOW + seconds(60))], NOW, POLICY)
+    assert later == Change(replace(lane, probe_at=NOW + seconds(60)))
+    assert after(lane, ends(Sign.OLD_TOKEN), NOW + seconds(1), POLICY) == Change(
+        replace(lane, probe_at=NOW + seconds(1))
+    )
+
+
+def test_a_token_that_ended_is_nothing_to_doubt_an_account_for() -> None:
+    assert after(Lane(), ends(*[Sign.OLD_TOKEN] * 50), NOW, POLICY) == Change(Lane())
+
+
 # The breaker.
 
 

@@ -67,6 +67,29 @@ def test_what_may_pass_is_tried_again_after_the_delay(outcome: Outcome) -> None:
     assert decision == Decision(RETRY_LATER, next_attempt_at=NOW + timedelta(seconds=7.5))
 
 
+# Tokens.
+
+
+def test_a_token_that_ended_costs_a_repeat_at_once_and_no_try() -> None:
+    assert decide(verdict(Outcome.TOKEN_EXPIRED), FIRST, POLICY) == Decision(PUT_BACK, next_attempt_at=NOW)
+
+
+def test_a_second_one_in_a_row_is_a_try_like_any_other_so_that_it_comes_to_an_end() -> None:
+    again = replace(FIRST, tries=2, after_token_expired=True)
+    decision = decide(verdict(Outcome.TOKEN_EXPIRED), again, POLICY)
+    assert decision == Decision(RETRY_LATER, next_attempt_at=NOW + timedelta(seconds=7.5))
+    decision = decide(verdict(Outcome.TOKEN_EXPIRED), replace(again, tries=20), POLICY)
+    assert decision == Decision(FAIL, cause="attempts_exhausted")
+
+
+@pytest.mark.parametrize("tries", [1, 20])
+def test_until_a_token_may_be_asked_for_waiting_is_no_try(tries: int) -> None:
+    waits = verdict(Outcome.NO_TOKEN, retry_after="480")
+    assert decide(waits, replace(FIRST, tries=tries), POLICY) == Decision(
+        PUT_BACK, next_attempt_at=NOW + timedelta(seconds=480)
+    )
+
+
 # The bounds.
 
 

@@ -41,6 +41,7 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
     ("PATCH", "/v1/accounts/{customer}"): (Scope.ADMIN, {"json": {"max_in_flight": 5}}),
     ("POST", "/v1/accounts/{customer}/hold"): (Scope.OPERATE, {}),
     ("POST", "/v1/accounts/{customer}/release"): (Scope.OPERATE, {}),
+    ("POST", "/v1/accounts/{customer}/test"): (Scope.OPERATE, {}),
     ("GET", "/v1/keys"): (Scope.ADMIN, {}),
     ("POST", "/v1/keys"): (Scope.ADMIN, {"json": {"name": "new", "scopes": ["read"], "accounts": ["acme"]}}),
     ("GET", "/v1/keys/{name}"): (Scope.ADMIN, {}),

@@ -6,6 +6,7 @@ import asyncio
 import os
 
 from app.secrets import Cipher
+from app.services.accounts import AccountSettings
 
 KEY = "KKcanary0123456789"
 SET = ("accounts", "set", "acme", "--api-key-stdin")
@@ -86,3 +87,35 @@ async def test_a_held_account_says_why_until_it_is_released(wrapup, account, ser
     unknown = await wrapup("accounts", "hold", "nobody")
     assert (unknown.status, unknown.out) == (1, "")
     assert "wrapup accounts list" in unknown.err
+
+
+async def test_an_account_is_tried_and_each_thing_is_on_a_line(wrapup, account, services, sandbox):
+    await services.accounts.set(account, AccountSettings(api="v2-json-key"), actor="test")
+    tried = await wrapup("accounts", "test", account)
+    assert (tried.status, tried.err) == (0, "")
+    lines = tried.out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "ok           connection",
+        "ok           credentials",
+        "not checked  disposition",
+    ]
+    sandbox.account(account, api_key="another")
+    failed = await wrapup("accounts", "test", account, "--json", "--reason", "why is it so quiet")
+    assert failed.status == 1
+    assert failed.json["ok"] is False
+    assert {check["name"]: check["result"] for check in failed.json["checks"]}["credentials"] == "failed"
+    assert KEY not in tried.out + failed.out
+    unknown = await wrapup("accounts", "test", "nobody")
+    assert (unknown.status, unknown.out) == (1, "")
+
+
+async def test_a_token_flavour_is_tried_with_a_token_that_is_printed_nowhere(wrapup, account, services, settings):
+    await services.accounts.set(account, AccountSettings(api="v2-json-token"), actor="test")
+    tried = await wrapup("accounts", "test", account, "--json", WRAPUP_LOG_LEVEL="debug")
+    assert tried.status == 0
+    assert [check["name"] for check in tried.json["checks"]] == ["apiKey", "connection", "credentials", "disposition"]
+    async with services.engine.connect() as connection:
+        stored = (await connection.exec_driver_sql("SELECT token FROM tokens")).scalar_one()
+    token = Cipher(settings.require_secret_keys()).decrypt(stored).reveal()
+    assert token not in tried.out + tried.err
+    assert stored not in tried.out + tried.err
