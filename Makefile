@@ -48,6 +48,10 @@ bench-backlog: dev  ## Drain a large backlog, and claim among 5,000,000 finished
 bench-pages: dev  ## Measure lists, counts and the trail at 10,000 and 1,000,000 dispositions (10 minutes; ARGS=--five-million)
 	@.venv/bin/python -m tests.benchmarks.bench_pages $(ARGS)
 
+.PHONY: bench-neighbours
+bench-neighbours: dev  ## Measure what accounts notice of others that hang or have much to send (5 minutes)
+	@.venv/bin/python -m tests.benchmarks.bench_neighbours $(ARGS)
+
 .PHONY: format
 format: dev  ## Bring the code into shape
 	.venv/bin/python -m ruff check --fix

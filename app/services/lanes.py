@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.lane import Ending, Lane, LanePolicy, Sign, after, sign_of
+from app.domain.lane import Change, Ending, Lane, LanePolicy, Sign, after, sign_of
 from app.domain.replies import Verdict
 from app.domain.retry import parse_retry_after
 from app.storage import accounts, events, lanes
@@ -77,13 +77,14 @@ async def _change_lane(
     change = after(lane, endings, now, policy)
     if change.lane != lane:
         await lanes.write(connection, told[0].delivery.account_id, change.lane)
-        _say(told[0].delivery.customer, lane, change.lane)
+        _say(told[0].delivery.customer, lane, change)
     if change.hold:
         refusals = [one for one in valid if one.sign is Sign.REFUSED]
         await _hold(connection, max(refusals, key=lambda one: one.delivery.started_at), worker=worker)
 
 
-def _say(customer: str, before: Lane, lane: Lane) -> None:
+def _say(customer: str, before: Lane, change: Change) -> None:
+    lane = change.lane
     if lane.probe_at is not None and lane.probe_at != before.probe_at:
         log.warning(
             "account in doubt: one call at a time",
@@ -92,7 +93,7 @@ def _say(customer: str, before: Lane, lane: Lane) -> None:
             probe_at=lane.probe_at.isoformat(),
             failed_probes=lane.failed_probes,
         )
-    if before.doubt is not None and lane.doubt is None:
+    if before.doubt is not None and lane.doubt is None and not change.hold:
         log.info("account's probe is over", account=customer, doubt=before.doubt)
     if lane.learned_at != before.learned_at:
         log.warning("account limited by CloudAgent: slower", account=customer, rate_per_second=lane.learned_rate)

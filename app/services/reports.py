@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -74,6 +75,13 @@ class Reports:
             if page.next is None:
                 return
             after = page.next
+
+    async def after_unknown_at(self, account: str, ucid: str, caller: Caller) -> datetime | None:
+        """When one of the call's dispositions was last sent although an older one may have come after it."""
+        if not caller.owns(account):
+            return None
+        async with self._engine.connect() as connection:
+            return await reports.after_unknown_at(connection, account, ucid)
 
     async def export(self, wanted: Filter) -> AsyncIterator[dict[str, Any]]:
         """Everything that the filter takes, oldest first, each one whole."""

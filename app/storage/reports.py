@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.filters import Filter
 from app.storage.filters import ON_HOLD, narrowed
-from app.storage.tables import accounts, attempts, dispositions, events
+from app.storage.tables import accounts, attempts, calls, dispositions, events
 
 # A disposition with the account's name, and whether it is on hold, in place of our numbers.
 DISPOSITIONS = select(dispositions, accounts.c.customer.label("account"), ON_HOLD.label("on_hold")).join_from(
@@ -127,6 +127,16 @@ async def oldest_due_ages(connection: AsyncConnection) -> dict[str, float]:
 async def accounts_in_trouble(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """How many accounts are on hold and in doubt: kind ("hold", "doubt"), why, n."""
     return (await connection.execute(_TROUBLE)).all()
+
+
+async def after_unknown_at(connection: AsyncConnection, account: str, ucid: str) -> datetime | None:
+    """When the call was flagged: what CloudAgent got last for it, nobody knows."""
+    query = (
+        select(calls.c.after_unknown_at)
+        .join_from(calls, accounts, calls.c.account_id == accounts.c.id)
+        .where(accounts.c.customer == account, calls.c.ucid == ucid)
+    )
+    return cast("datetime | None", await connection.scalar(query))
 
 
 async def database_time(connection: AsyncConnection) -> datetime:

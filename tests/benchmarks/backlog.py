@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import psycopg
 import redis
 
-_WRAPUP = """
-    WITH call AS (
+_CALLS = """
         INSERT INTO calls (account_id, ucid, last_seq, newest_id, newest_at, newest_accepted_at, newest_print, next_at)
         SELECT accounts.id, (10 ^ 15 + n)::bigint::text, 1, uuidv7(), now(), now(), sha256(n::text::bytea), now()
-        FROM generate_series(1, %(number)s) AS n
-        JOIN (SELECT id, row_number() OVER (ORDER BY id) AS place, count(*) OVER () AS number FROM accounts) AS accounts
-          ON accounts.place = n %% accounts.number + 1
+"""
+
+_STORED = """
         RETURNING id, account_id, ucid, newest_id
     ), stored AS (
         INSERT INTO dispositions (id, call_id, seq, account_id, ucid, did, agent_id, disposition, comments, reference,
@@ -21,6 +22,21 @@ _WRAPUP = """
     )
     INSERT INTO events (actor, action, account_id, disposition_id, to_state)
     SELECT 'client:bench', 'accepted', account_id, newest_id, 'queued' FROM call
+"""
+
+_WRAPUP = f"""
+    WITH call AS ({_CALLS}
+        FROM generate_series(1, %(number)s) AS n
+        JOIN (SELECT id, row_number() OVER (ORDER BY id) AS place, count(*) OVER () AS number FROM accounts) AS accounts
+          ON accounts.place = n %% accounts.number + 1
+    {_STORED}
+"""
+
+_EACH = f"""
+    WITH call AS ({_CALLS}
+        FROM unnest(CAST(%(customers)s AS text[]), CAST(%(numbers)s AS int[])) AS wanted(customer, number)
+        JOIN accounts USING (customer) CROSS JOIN LATERAL generate_series(1, wanted.number) AS n
+    {_STORED}
 """
 
 _USUAL = """
@@ -80,7 +96,14 @@ def crowd(database_url: str, number: int) -> None:
 def fill(database_url: str, number: int) -> None:
     """So many due calls, spread over all accounts, each with one disposition. They become due all at once."""
     with psycopg.connect(database_url) as connection:
-        connection.execute(_WRAPUP, {"number": number})
+        connection.execute(_WRAPUP.encode(), {"number": number})
+        connection.execute("ANALYZE calls, dispositions, attempts, events")
+
+
+def fill_each(database_url: str, waiting: Mapping[str, int]) -> None:
+    """So many due calls for each of these accounts, each with one disposition. They become due all at once."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(_EACH.encode(), {"customers": list(waiting), "numbers": list(waiting.values())})
         connection.execute("ANALYZE calls, dispositions, attempts, events")
 
 

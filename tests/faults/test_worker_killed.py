@@ -147,3 +147,18 @@ async def test_a_worker_that_is_stopped_ends_its_calls_and_records_them(
         [attempt] = found["attempts"]
         assert (found["state"], attempt["outcome"]) == ("delivered", "saved")
     assert len(cloudagent.log) == 40
+
+
+async def test_a_worker_that_is_stopped_while_calls_hang_leaves_within_their_deadline(
+    worker: Running, desk: Desk, cloudagent: Sandbox
+) -> None:
+    cloudagent.misbehave(mix="hang=100")
+    ids = await desk.post(*ucids(20))
+    await cloudagent.arrivals(20)
+    began = time.monotonic()
+    assert await worker.stop() == 0
+    took = time.monotonic() - began
+    print(f"stopped after {took:.1f} s")
+    assert took < 10  # the calls themselves never end; on a busy machine Celery's own stop takes seconds
+    for found in [await desk.whole(one) for one in ids]:
+        assert (found["attempts"][0]["outcome"], found["attempts"][0]["certainty"]) == ("no_reply", "sent_unknown")

@@ -97,6 +97,18 @@ async def test_one_wake_up_is_enough_for_all_that_is_due_whatever_the_cap(
     assert max(request.in_flight for request in sandbox.log) <= 2
 
 
+async def test_a_call_that_hangs_keeps_its_own_slot_and_no_other(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    sandbox.script(ucid(0), "hang")
+    ids = [await post(services, ucid(number)) for number in range(60)]
+    async with pumping(settings.model_copy(update={"calls_in_flight": 4})):  # woken once
+        await sandbox.arrivals(60)
+        await until(lambda: ask(services, "SELECT FROM dispositions WHERE state = 'delivered' HAVING count(*) = 59"))
+        assert (await show(services, ids[0]))["state"] == "sending"
+        sandbox.hang_up()
+
+
 async def test_an_accounts_pace_is_shared_by_all_workers(
     services: Services, settings: Settings, sandbox: Sandbox
 ) -> None:

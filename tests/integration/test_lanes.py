@@ -8,11 +8,11 @@ import time
 import pytest
 from deliveries import CUSTOMER, ask, ms, open_account, post, pumping, settle, show, ucid, until
 
+from app.domain.filters import Filter
 from app.domain.lifecycle import State
 from app.sandbox import Sandbox
 from app.services.keys import OPERATOR
 from app.settings import Settings
-from app.storage.reports import Filter
 from app.wiring import Services
 
 pytestmark = pytest.mark.usefixtures("account")

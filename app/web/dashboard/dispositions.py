@@ -150,7 +150,14 @@ async def show_call(
     """A call with all of its dispositions."""
     wanted = wanted_by({"account": [account], "ucid": [ucid]}, visitor.caller)
     page = await services.reports.page(wanted, after=None, limit=1000)
-    return render(request, "call.html", account=account, ucid=ucid, items=[*map(visitor.sees, page.items)])
+    return render(
+        request,
+        "call.html",
+        account=account,
+        ucid=ucid,
+        items=[*map(visitor.sees, page.items)],
+        after_unknown_at=await services.reports.after_unknown_at(account, ucid, visitor.caller),
+    )
 
 
 def grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

@@ -41,6 +41,7 @@ OUTCOMES: Mapping[str, str] = {
     Outcome.NO_REPLY: "No answer in time",
     Outcome.UNREADABLE_REPLY: "Answer not readable",
     Outcome.UNKNOWN: "Not known: the worker was lost",
+    Outcome.CALLBACK_PASSED: "Call-back time has passed",
     Cause.EXPIRED: "Too old: it waited too long",
     Cause.ATTEMPTS_EXHAUSTED: "Tried as often as allowed",
 }
@@ -122,7 +123,7 @@ SAID: Mapping[str, str] = {
     "cancelled": "It is taken back, and will not be sent.",
     "resent": "This is the corrected one. It will be sent in a moment; the old one stays as it was.",
     "held": "Nothing more is sent for this account until it is released. What comes in waits.",
-    "released": "Deliveries of this account go on.",
+    "released": "One call goes first; when CloudAgent answers it, the others follow.",
     "key": "The new apiKey is stored. One call goes first, as a probe; what an operator holds waits for its release.",
     "started": "It has begun. This page shows how it goes.",
     "stopped": "It is ended. What was sent is sent.",
