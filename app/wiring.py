@@ -31,6 +31,8 @@ from app.services.pulse import Pulse
 from app.services.replay_steps import ReplaySteps
 from app.services.replays import Replays
 from app.services.reports import Reports
+from app.services.schedule_runs import ScheduleRuns
+from app.services.schedules import Schedules
 from app.services.sessions import Sessions
 from app.services.stream import Stream
 from app.services.tokens import Tokens
@@ -60,6 +62,7 @@ class Services:
     users: Users
     sessions: Sessions
     replays: Replays
+    schedules: Schedules
     reports: Reports
     stream: Stream
     trials: Trials
@@ -81,6 +84,7 @@ class Deliverer:
     upkeep: Upkeep
     heartbeat: Heartbeat
     replay_steps: ReplaySteps
+    schedule_runs: ScheduleRuns
 
 
 def address_policy(settings: Settings) -> AddressPolicy:
@@ -129,6 +133,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             failures=failures,
             keys=Keys(engine),
             users=Users(engine),
+            schedules=Schedules(engine),
             sessions=Sessions(engine, lifetime=settings.session_lifetime),
             replays=replays,
             reports=reports,
@@ -178,6 +183,7 @@ async def open_deliverer(settings: Settings, *, kind: str) -> AsyncIterator[Deli
             upkeep=Upkeep(engine, settings.retry_policy, retention=settings.retention, name=name),
             heartbeat=Heartbeat(engine, lambda: pump.ended, kind=kind, name=name),
             replay_steps=ReplaySteps(engine, bell, name=name),
+            schedule_runs=ScheduleRuns(engine, name=name),
         )
     finally:
         await tokens.aclose()

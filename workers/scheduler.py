@@ -61,6 +61,7 @@ async def _tick(deliverer: Deliverer) -> None:
         try:
             rate = await deliverer.heartbeat.beat()
             due = await deliverer.upkeep.tick()
+            await deliverer.schedule_runs.tick()
             if due.work or ticks % _RING_EVERY == 0:
                 deliverer.bell.ring()
             was, standing_in = standing_in, _stands_in(due, rings=deliverer.bell.reached, already=standing_in)

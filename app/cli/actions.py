@@ -1,4 +1,4 @@
-"""``wrapup retry`` and ``wrapup cancel``: what an operator does to one disposition."""
+"""``wrapup retry``, ``resend`` and ``cancel``: what an operator does to one disposition."""
 
 from __future__ import annotations
 
@@ -27,6 +27,27 @@ def retry(
         data_dir,
         as_json,
     )
+
+
+def resend(
+    disposition_id: DispositionId,
+    sets: Annotated[list[str], typer.Option("--set", help="What was wrong, as it is right: agent_id=a17")],
+    reason: Reason = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a corrected disposition in place of one that has ended. Shows the new one; the old stays as it was."""
+    pairs = [text.partition("=") for text in sets]
+    for name, equals, value in pairs:
+        if not (name and equals):
+            raise typer.BadParameter(f"--set '{name}{equals}{value}' is not like 'agent_id=a17'")
+    changes = {name: value for name, _, value in pairs}
+
+    async def work(services: Services) -> dict[str, Any]:
+        new_id = await services.actions.resend(disposition_id, changes, OPERATOR, reason=reason)
+        return await services.reports.disposition(new_id, OPERATOR)
+
+    print_history(run(work, data_dir), as_json)
 
 
 def cancel(

@@ -24,3 +24,12 @@ def parse_duration(text: object) -> timedelta:
     if duration > _LONGEST:
         raise ValueError(f"{text!r} is too long: at most {_LONGEST.days}d are taken")
     return duration
+
+
+def write_duration(duration: timedelta) -> str:
+    """A duration of whole seconds, in the largest unit that needs no fraction: ``90m``, ``36h``, ``7d``."""
+    seconds = round(duration.total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"

@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.lane import Doubt
 from app.domain.lifecycle import State, shown
-from app.storage import processes, reports, schema
+from app.domain.schedules import RunState
+from app.storage import processes, reports, schedules, schema
 from app.storage.processes import Seen
 
 # The scheduler rings every five seconds even if nothing is due, so a worker that lives has taken one by then.
@@ -65,7 +66,9 @@ class Health:
             ages = await reports.oldest_due_ages(connection)
             trouble = await reports.accounts_in_trouble(connection)
             seen = await processes.seen(connection, _RECENTLY)
+            runs = await schedules.count_runs(connection)
         figures = _Figures()
+        figures.schedule_runs.update(runs)
         for row in counted:
             match row.kind:
                 case "state":
@@ -110,6 +113,7 @@ class _Figures(Collector):
         self.holds: dict[str, int] = {}
         self.doubts: dict[str, int] = {doubt.value: 0 for doubt in Doubt}
         self.rates: defaultdict[str, float] = defaultdict(float, {"worker": 0.0, "scheduler": 0.0})
+        self.schedule_runs: dict[str, int] = {state.value: 0 for state in RunState}
         self.latency_sum_ms = 0
         self.oldest_due = 0.0
 
@@ -145,6 +149,10 @@ class _Figures(Collector):
             buckets=list(zip(names, totals, strict=True)),
             sum_value=self.latency_sum_ms / 1000,
         )
+        runs = CounterMetricFamily("wrapup_schedule_runs", "Runs of the schedules there are.", labels=["state"])
+        for state, n in self.schedule_runs.items():
+            runs.add_metric([state], n)
+        yield runs
         living = GaugeMetricFamily("wrapup_processes", "Processes seen recently, by kind.", labels=["kind"])
         for kind, n in self.processes.items():
             living.add_metric([kind], n)

@@ -92,6 +92,9 @@ _TELL_RESENT = text("""
     JOIN dispositions d ON d.id = resent.id
 """)
 
+# It stays failed, but there is nothing left to mend in it (docs/decisions/0011-failures-are-kept-in-groups.md).
+_LEAVE_FAILURES = text("SELECT leave_failures(CAST(:ids AS uuid[]))")
+
 
 async def send_again(
     connection: AsyncConnection,
@@ -120,9 +123,10 @@ async def cancel(
 async def tell_resent(
     connection: AsyncConnection, resent: Mapping[UUID, UUID], *, actor: str, reason: str | None
 ) -> None:
-    """Notes with each of these (old id to new) that a corrected one was made of it."""
+    """Notes with each of these (old id to new) that a corrected one was made of it, and that it needs no mending."""
     parameters = {"ids": list(resent), "new_ids": list(resent.values())}
     await connection.execute(_TELL_RESENT, parameters | _by_whom(actor, reason))
+    await connection.execute(_LEAVE_FAILURES, {"ids": list(resent)})
 
 
 def _by_whom(actor: str, reason: str | None) -> dict[str, object]:

@@ -456,3 +456,37 @@ replay_items = Table(
     Index("replay_items_waiting", "replay_id", "account_id", "position", postgresql_where=text("result = 'waiting'")),
     Index("replay_items_sent", "replay_id", "position", postgresql_where=text("result = 'sent'")),
 )
+
+# A replay that recurs (app/domain/schedules.py). Who acts on one holds its row.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("cron", Text),  # or
+    Column("every_seconds", Integer),
+    Column("time_zone", Text, nullable=False),
+    Column("replay", JSONB, nullable=False),  # as it was asked for: its times are relative to each run
+    Column("accounts", ARRAY(Text), nullable=False),  # those of the bound key that made it; empty: all
+    Column("overlap", Text, nullable=False),
+    Column("catch_up_seconds", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("next_at", TIME),
+    Column("paused_at", TIME),
+    _created(),
+    Column("updated_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("schedule_id", ForeignKey("schedules.id", ondelete="CASCADE"), primary_key=True),
+    Column("due_at", TIME, primary_key=True),
+    Column("kind", Text, primary_key=True),  # "due", "now" or "backfill"
+    Column("state", Text, nullable=False),
+    Column("n", Integer, nullable=False, server_default="1"),  # so many missed ones in a row are one line
+    Column("note", Text),
+    Column("replay_id", Uuid),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    Index("schedule_runs_queued", "schedule_id", postgresql_where=text("state = 'queued'")),
+)

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.lifecycle import EXPIRE, Cause
-from app.storage import calls, replays
+from app.storage import calls, replays, schedules
 from app.storage.transitions import IS_WAITING, leaves
 
 _FOLDING = 0x5752_4150_01  # one at a time: two folds would wait for each other's rows
@@ -141,4 +141,5 @@ async def prune(connection: AsyncConnection, *, retention: timedelta, limit: int
         await connection.execute(_PRUNE_CALLS, {"ids": locked})
     await connection.execute(_PRUNE_KEYS, {"retention": retention})
     await replays.prune(connection, retention=retention)
+    await schedules.prune(connection, retention=retention)
     return max(len(pruned), told.rowcount)

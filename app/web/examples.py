@@ -369,6 +369,52 @@ REPLAY_WHOLE: dict[str, Any] = {**REPLAY, "items": [_ITEM], "next": None}
 
 CORRECTION: dict[str, Any] = {"agent_id": "a17", "reason": "the CRM's user map was wrong"}
 
+_SCHEDULED: dict[str, Any] = {
+    "filter": {"state": "failed", "cause": "no_reply", "from": "7d"},
+    "rate_per_second": 5,
+    "extend_max_age": True,
+}
+
+SCHEDULE_IN: dict[str, Any] = {
+    "name": "nightly",
+    "cron": "30 2 * * *",
+    "time_zone": "Asia/Kolkata",
+    "replay": _SCHEDULED,
+}
+
+SCHEDULE: dict[str, Any] = {
+    **SCHEDULE_IN,
+    "every": None,
+    "overlap": "skip",
+    "catch_up": "1h",
+    "paused": False,
+    "next_times": ["2026-11-25T21:00:00Z", "2026-11-26T21:00:00Z"],
+    "actor": "client:crm",
+    "created_at": "2026-11-25T10:30:00Z",
+    "updated_at": "2026-11-25T10:30:00Z",
+}
+
+SCHEDULE_WHOLE: dict[str, Any] = {
+    **SCHEDULE,
+    "runs": [
+        {
+            "due_at": "2026-11-24T21:00:00Z",
+            "kind": "due",
+            "state": "started",
+            "n": 1,
+            "note": None,
+            "replay_id": _REPLAY_ID,
+            "at": "2026-11-24T21:00:00.412000Z",
+        }
+    ],
+}
+
+READY_MADE: dict[str, Any] = {
+    "name": "cloudagent-nightly",
+    "about": "Every night: what failed in the last week for reasons on CloudAgent's side.",
+    "fields": {"cron": "30 2 * * *", "time_zone": "Asia/Kolkata", "replay": _SCHEDULED},
+}
+
 BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "DispositionIn": DISPOSITION_IN,
     "ReceiptOut": RECEIPT,
@@ -403,6 +449,12 @@ BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "ReplayOut": REPLAY,
     "ReplayWhole": REPLAY_WHOLE,
     "ReplayPage": {"items": [REPLAY], "next": None},
+    "ScheduleIn": SCHEDULE_IN,
+    "ScheduleChange": {"paused": True, "reason": "CloudAgent is being moved"},
+    "ScheduleOut": SCHEDULE,
+    "ScheduleWhole": SCHEDULE_WHOLE,
+    "BackfillIn": {"from": "2026-11-20T00:00:00Z", "to": "2026-11-22T00:00:00Z"},
+    "ReadyMade": READY_MADE,
     "Live": LIVE,
     "Ready": READY,
 }

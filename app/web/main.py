@@ -25,6 +25,7 @@ from app.web import (
     openapi,
     problems,
     replays,
+    schedules,
     stats,
     stream,
     users,
@@ -81,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     api.add_middleware(RateLimitHeaders)
     problems.install(api)
     for noun in (
-        *(dispositions, batch, actions, failures, replays, stats, stream, audit),
+        *(dispositions, batch, actions, failures, replays, schedules, stats, stream, audit),
         *(accounts, keys, users, cloudagent, health, docs),
     ):
         api.include_router(noun.router)

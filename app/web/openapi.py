@@ -15,19 +15,21 @@ from app.web.accounts import AccountIn, Why
 from app.web.failures import Note
 from app.web.keys import KeyIn, Rotation
 from app.web.replays import ReplayIn
+from app.web.schedules import BackfillIn, ScheduleChange, ScheduleIn
 from app.web.shapes import BatchIn, BatchItemIn, DispositionIn
 from app.web.users import LinkIn, UserChange, UserIn
 
 # Bodies that our own code reads. FastAPI knows their names only.
 _READ_BY_US = (
     *(DispositionIn, BatchItemIn, BatchIn, AccountIn, Why, Note, KeyIn, Rotation, UserIn, UserChange, LinkIn),
-    ReplayIn,
+    *(ReplayIn, ScheduleIn, ScheduleChange, BackfillIn),
 )
 
 _TAGS = {
     "dispositions": "Take them in, look them up.",
     "failures": "What there is to mend, whose it is, what to do next.",
     "replays": "One action on all dispositions that a filter takes.",
+    "schedules": "Replays that recur.",
     "stats": "How many, how old, how fast.",
     "stream": "Changes as they happen.",
     "audit": "Who did what to which thing, when, from where, and why.",
@@ -66,6 +68,9 @@ _LINKS = (
     ("list_audit", ("200",), "list_audit", {"cursor": "$response.body#/next"}),
     ("create_replay", ("202",), "show_replay", {"replay_id": "$response.body#/id"}),
     ("create_replay", ("202",), "cancel_replay", {"replay_id": "$response.body#/id"}),
+    ("create_schedule", ("201",), "show_schedule", {"name": "$response.body#/name"}),
+    ("create_schedule", ("201",), "run_schedule", {"name": "$response.body#/name"}),
+    ("create_schedule", ("201",), "delete_schedule", {"name": "$response.body#/name"}),
     ("set_account", ("200",), "show_account", {"customer": "$response.body#/customer"}),
     ("set_account", ("200",), "hold_account", {"customer": "$response.body#/customer"}),
     ("hold_account", ("200",), "release_account", {"customer": "$response.body#/customer"}),

@@ -93,7 +93,6 @@ class OrderIn(BaseModel):
     )
     reason: str | None = Field(
         None,
-        min_length=1,
         max_length=LONGEST_REASON,
         description="Why. Needed to cancel or resend more than one. It is kept in the audit trail.",
     )

@@ -147,6 +147,7 @@ async def test_a_corrected_one_takes_the_place_of_a_failed_one(api: Api, boss: h
     assert (was["state"], was["agent_id"], was["resent_as"]) == ("failed", "a17", new["id"])
     told = was["events"][-1]
     assert (told["actor"], told["action"], told["reason"]) == ("client:boss", "resent", f"as {new['id']}: typo")
+    assert (await boss.get("/v1/failures")).json()["items"] == []  # it is failed, and needs no mending
     again = await boss.post(f"/v1/dispositions/{old}/resend", json={"agent_id": "c19"})
     assert again.status_code == 409
     assert new["id"] in again.json()["detail"]

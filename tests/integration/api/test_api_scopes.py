@@ -14,6 +14,9 @@ from app.settings import Settings
 from app.web.dashboard import router as dashboard
 from app.web.main import create_app
 
+SCHEDULE = {"every": "1h", "replay": {"filter": {"state": "failed"}}}
+WINDOW = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-01T02:00:00Z"}
+
 # What to send to each route, and the scope that it needs; None: it needs no key.
 ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
     ("POST", "/v1/dispositions"): (Scope.SUBMIT, {"json": SALE}),
@@ -34,6 +37,14 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, dict[str, Any]]] = {
     ("GET", "/v1/replays/{replay_id}"): (Scope.READ, {}),
     ("POST", "/v1/replays/{replay_id}/start"): (Scope.OPERATE, {}),
     ("POST", "/v1/replays/{replay_id}/cancel"): (Scope.OPERATE, {}),
+    ("GET", "/v1/schedules"): (Scope.READ, {}),
+    ("POST", "/v1/schedules"): (Scope.OPERATE, {"json": {**SCHEDULE, "name": "new"}}),
+    ("GET", "/v1/schedules/ready-made"): (Scope.READ, {}),
+    ("GET", "/v1/schedules/{name}"): (Scope.READ, {}),
+    ("PATCH", "/v1/schedules/{name}"): (Scope.OPERATE, {"json": {"paused": True}}),
+    ("POST", "/v1/schedules/{name}/run"): (Scope.OPERATE, {}),
+    ("POST", "/v1/schedules/{name}/backfill"): (Scope.OPERATE, {"json": WINDOW}),
+    ("DELETE", "/v1/schedules/{name}"): (Scope.OPERATE, {}),
     ("GET", "/v1/stats"): (Scope.READ, {}),
     ("GET", "/v1/accounts"): (Scope.READ, {}),
     ("GET", "/v1/accounts/{customer}"): (Scope.READ, {}),
@@ -127,6 +138,7 @@ async def targets(api: Api, crm: httpx.AsyncClient) -> dict[str, Target]:
         api.sql("UPDATE dispositions SET state = 'failed', cause = 'invalid_agent' WHERE id = %s", failed)
         (failure,) = (await crm.get("/v1/failures", params={"account": customer})).json()["items"]
         operator = await api.client("operate", accounts=[customer])
+        await operator.post("/v1/schedules", json={**SCHEDULE, "name": f"{customer}-key"})
         replay = await operator.post("/v1/replays", json={"filter": {"account": customer}, "start": False})
         ids = {"failure_id": failure["id"], "replay_id": replay.json()["id"]}
         made[customer] = Target(customer, disposition_id=posted.json()["id"], **ids)
@@ -162,14 +174,14 @@ async def test_what_belongs_to_an_account_is_not_there_for_a_key_bound_to_anothe
     api: Api, targets: dict[str, Target]
 ) -> None:
     bound = await api.client(*Scope, accounts=["acme"])
-    tables = ("accounts", "keys", "events", "dispositions", "failures", "replays")
+    tables = ("accounts", "keys", "events", "dispositions", "failures", "replays", "schedules")
     before = {table: api.sql(f"SELECT * FROM {table} ORDER BY id") for table in tables if table != "keys"}
     assert OWNED
     for method, path in OWNED:
         answer = await targets["globex"].call(bound, method, path)
         assert answer.status_code == 404, (method, path, answer.text)
         assert answer.json()["type"] == "urn:wrapup:problem:not-found"
-    for path in ("dispositions", "replays", "accounts", "keys", "stats", "failures", "audit"):
+    for path in ("dispositions", "replays", "schedules", "accounts", "keys", "stats", "failures", "audit"):
         answer = await bound.get(f"/v1/{path}")
         assert answer.status_code == 200
         assert "globex" not in answer.text, path
