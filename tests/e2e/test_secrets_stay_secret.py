@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +31,8 @@ FAULTS = (
     *("error", "max_limit", "unknown_fail", "unknown_error", "unknown_status"),
 )
 HOLDS = ("401", "403", "auth_fail", "404", "redirect")
+
+_STREAM = "/v1/stream"
 
 
 def traces() -> dict[str, bytes]:
@@ -112,7 +115,18 @@ async def test_an_api_key_is_found_nowhere(wrapup: Wrapup) -> None:
             return states["held"] == len(HOLDS) and not any(states[s] for s in ("queued", "sending", "retrying"))
 
         await until(settled, 60)
-        await ask_for_everything(heard, disposition_id=ids, customer=customers, name=["all"])
+        replay_id, schedule = await send_again(heard)
+        failures = [one["id"] for one in (await heard.ask("GET", "/v1/failures")).json()["items"]]
+        assert failures
+        await ask_for_everything(
+            heard,
+            disposition_id=ids,
+            customer=customers,
+            failure_id=failures,
+            replay_id=[replay_id],
+            name=["all", schedule],
+        )
+        await watch(heard)
     assert {arrival.fault for arrival in cloudagent.log} >= {*FAULTS, *HOLDS}
     assert all(arrival.credential_right for arrival in cloudagent.log)
 
@@ -168,10 +182,35 @@ async def post_what_will_fail(heard: Heard, cloudagent: Sandbox, customers: list
     return [reply.json()["id"] for reply in replies]
 
 
+async def send_again(heard: Heard) -> tuple[str, str]:
+    """Replays what has failed, and has it replayed each night; gives the replay's id and the schedule's name."""
+    replay = {"filter": {"account": "acme", "state": "failed"}, "reason": "once more"}
+    started = await heard.ask("POST", "/v1/replays", json=replay)
+    assert started.is_success, started.text
+    schedule = {"name": "nightly", "cron": "0 2 * * *", "time_zone": "Asia/Kolkata", "replay": replay}
+    recurring = await heard.ask("POST", "/v1/schedules", json=schedule)
+    assert recurring.is_success, recurring.text
+    return started.json()["id"], schedule["name"]
+
+
+async def watch(heard: Heard) -> None:
+    """Hears what the stream tells of all that has happened."""
+    told = 0
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(3),
+            heard.http.stream("GET", _STREAM, headers={"Last-Event-ID": "0"}) as reply,
+        ):
+            async for line in reply.aiter_lines():
+                heard.all.append((f"GET {_STREAM}", line.encode()))
+                told += line.startswith("data:")
+    assert told
+
+
 async def ask_for_everything(heard: Heard, **values: list[str]) -> None:
     """Gets every route, with each value of the parameter in it, and runs every command that shows something."""
     routes = (await heard.ask("GET", "/openapi.json")).json()["paths"]
-    for path in [path for path, methods in routes.items() if "get" in methods] + ["/docs"]:
+    for path in [path for path, methods in routes.items() if "get" in methods and path != _STREAM] + ["/docs"]:
         parameter = "".join(re.findall(r"{(\w+)}", path))
         for value in values[parameter] if parameter else [""]:
             await heard.ask("GET", path.replace(f"{{{parameter}}}", value))
