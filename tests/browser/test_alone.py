@@ -55,7 +55,7 @@ async def test_an_account_is_held_and_released_with_a_reason(browser: Browser, f
         await page.get_by_role("link", name="Open the account").click()
         await expect(page.locator(".advice")).to_contain_text("CloudAgent's maintenance")
         await page.get_by_role("button", name="Release: send what waits").click()
-        await expect(page.locator(".said")).to_contain_text("go on")
+        await expect(page.locator(".said")).to_contain_text("One call goes first")
         await floor.until(one, "delivered")
 
 
