@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request
@@ -12,7 +12,8 @@ from starlette.responses import RedirectResponse, Response
 
 from app.domain.errors import InvalidInput
 from app.services.audit import Lines
-from app.web.audit import read_wanted
+from app.web import exports
+from app.web.audit import COLUMNS, read_wanted
 from app.web.auth import Wired
 from app.web.dashboard.dispositions import clean, grouped
 from app.web.dashboard.rendering import address, render
@@ -48,9 +49,17 @@ async def show(request: Request, services: Wired, visitor: Viewer) -> Response:
         lines=[_line(line) for line in map(visitor.sees_line, lines.items)],
         first=lambda name: conditions.get(name, [""])[0],
         accounts=[one.customer for one in await services.accounts.all() if visitor.caller.owns(one.customer)],
+        filter=urlencode(conditions, doseq=True),
         older=None if lines.next is None else address("/audit", conditions, cursor=lines.next),
         empty=not conditions,
     )
+
+
+@router.get("/audit.{kind}")
+async def give_file(kind: exports.Format, request: Request, services: Wired, visitor: Viewer) -> Response:
+    """All lines that the filter in the address takes, as a file; for viewers without why."""
+    wanted, _ = read_wanted(request, visitor.caller)
+    return await exports.as_file(services.audit.all(wanted), COLUMNS, kind, "audit", seen=visitor.sees_line)
 
 
 def _line(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from app.domain.filters import CAUSES, Filter, parse_filter
 from app.domain.lifecycle import FINAL
 from app.services.keys import Caller
 from app.services.reports import Page
+from app.web import exports
 from app.web.auth import Wired
 from app.web.dashboard import words
 from app.web.dashboard.rendering import address, milliseconds, render
 from app.web.dashboard.routing import PageRoute
 from app.web.dashboard.visitors import Operator, OperatorForm, Viewer
+from app.web.dispositions import COLUMNS
 from app.web.shapes import NO_NUL
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -67,7 +69,7 @@ async def show_list(
     asked = request.query_params.multi_items()
     if (cleaned := clean(asked, zone)) != asked:
         return RedirectResponse(address("/dispositions", grouped(cleaned)), 303)
-    conditions = {name: values for name, values in grouped(asked).items() if name not in ("cursor", "said")}
+    conditions = _conditions(asked)
     page, faults = Page([], None, None, None), []
     try:
         wanted = wanted_by(conditions, visitor.caller)
@@ -95,6 +97,14 @@ async def show_list(
         older=address("/dispositions", conditions, cursor=page.next) if page.next else None,
         filter=urlencode(conditions, doseq=True),
     )
+
+
+@router.get("/dispositions.{kind}")
+async def give_file(kind: exports.Format, request: Request, services: Wired, visitor: Viewer) -> Response:
+    """All that the filter in the address takes, as a file; for viewers without what is not for them."""
+    asked = clean(request.query_params.multi_items(), ZoneInfo(services.settings.time_zone))
+    found = services.reports.all(wanted_by(_conditions(asked), visitor.caller))
+    return await exports.as_file(found, COLUMNS, kind, "dispositions", seen=visitor.sees)
 
 
 @router.get("/dispositions/{disposition_id:uuid}")
@@ -176,6 +186,11 @@ def clean(asked: Sequence[tuple[str, str]], zone: ZoneInfo) -> list[tuple[str, s
         for name, value in ((name, value.strip()) for name, value in asked)
         if value
     ]
+
+
+def _conditions(asked: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """The filter in a query: without where in the list one is, and what was said."""
+    return {name: values for name, values in grouped(asked).items() if name not in ("cursor", "said")}
 
 
 def wanted_by(conditions: Mapping[str, Sequence[str]], caller: Caller) -> Filter:

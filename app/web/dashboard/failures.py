@@ -51,7 +51,7 @@ async def show(failure_id: UUID, request: Request, services: Wired, visitor: Vie
         one=visitor.sees_failure(one),
         conditions=conditions,
         items=[*map(visitor.sees, page.items)],
-        filter=urlencode(conditions, doseq=True) if visitor.operates else "",
+        filter=urlencode(conditions, doseq=True),
         of_data=one["owner"] == Owner.DATA,
         mappable=MAPPABLE,
     )

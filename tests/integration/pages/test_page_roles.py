@@ -33,6 +33,7 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("POST", "/failures/{failure_id}/acknowledge"): (Role.OPERATOR, {"note": "we know"}),
     ("POST", "/failures/{failure_id}/reopen"): (Role.OPERATOR, {}),
     ("GET", "/dispositions"): (Role.VIEWER, {}),
+    ("GET", "/dispositions.{kind}"): (Role.VIEWER, {}),
     ("GET", "/dispositions/{disposition_id}"): (Role.VIEWER, {}),
     ("POST", "/dispositions/{disposition_id}/retry"): (Role.OPERATOR, {}),
     ("POST", "/dispositions/{disposition_id}/cancel"): (Role.OPERATOR, {}),
@@ -53,6 +54,7 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("POST", "/accounts/{customer}/hold"): (Role.OPERATOR, {"reason": "maintenance"}),
     ("POST", "/accounts/{customer}/release"): (Role.OPERATOR, {}),
     ("GET", "/audit"): (Role.VIEWER, {}),
+    ("GET", "/audit.{kind}"): (Role.VIEWER, {}),
     ("GET", "/users"): (Role.ADMIN, {}),
     ("POST", "/users"): (Role.ADMIN, {"name": "new", "role": "viewer"}),
     ("POST", "/users/{name}/link"): (Role.ADMIN, {}),
@@ -95,6 +97,7 @@ async def values(pages: Pages) -> dict[str, str]:
         "customer": "acme",
         "ucid": receipt.ucid,
         "name": "ravi",
+        "kind": "csv",
     }
 
 
