@@ -6,6 +6,7 @@ that they are there, and the last digits, to tell one from another.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ SHOWN_DIGITS = 4
 
 _DOT = "•"
 _HIDDEN = _DOT * 3
+
+_NUMBER = re.compile(r"[0-9]{5,}")
 
 _WORDS = ("reply_details", "reason")  # of attempts and events: CloudAgent and people may repeat a number
 
@@ -49,6 +52,29 @@ def masked_failure(failure: Mapping[str, Any]) -> dict[str, Any]:
         name: value.replace(number, hidden) if number and name in ("value", "hint", "reply") and value else value
         for name, value in failure.items()
     }
+
+
+def masked_order(order: Mapping[str, Any]) -> dict[str, Any]:
+    """What a replay does, without numbers in its filter and map, and without why: people write numbers into it.
+
+    What is searched for may be a number too; so is a UCID, which then shows as little.
+    """
+    shown = dict(order)
+    shown["filter"] = {name: _masked_condition(name, value) for name, value in order["filter"].items()}
+    if "did" in (order.get("map") or {}):
+        corrected = {mask_number(wrong): mask_number(right) for wrong, right in order["map"]["did"].items()}
+        shown["map"] = {**order["map"], "did": corrected}
+    if shown.get("reason"):
+        shown["reason"] = None
+    return shown
+
+
+def _masked_condition(name: str, value: Any) -> Any:
+    if name not in ("did", "q"):
+        return value
+    if isinstance(value, str):
+        return mask_number(value) if name == "did" else _NUMBER.sub(lambda found: mask_number(found[0]), value)
+    return [_masked_condition(name, one) for one in value]
 
 
 def _without(number: str, line: Mapping[str, Any]) -> dict[str, Any]:

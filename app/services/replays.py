@@ -155,6 +155,12 @@ class Replays:
             found = await rows.page(connection, caller.accounts, after=after, limit=limit + 1)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
+    async def effects(self, replay_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """How the items of each of these replays stand, in words. One that was deleted meanwhile has none."""
+        async with self._engine.connect() as connection:
+            found = await rows.read_all(connection, replay_ids)
+        return {replay.id: effect(replay) for replay in found}
+
     async def _earlier(self, connection: AsyncConnection, new: NewReplay) -> Row[Any] | None:
         """What the key has made before; raises ``KeyReused`` if that was asked for with other words."""
         if new.key is None:

@@ -26,6 +26,7 @@ from app.storage.replays import NewReplay
 
 _SHOWN_TIMES = 5
 _SHOWN_RUNS = 50
+_OF_RUN = ("due_at", "kind", "state", "n", "note", "replay_id", "at")
 
 
 class Schedules:
@@ -133,6 +134,13 @@ class Schedules:
             now = await reports.database_time(connection)
         return [_shown(row, now) for row in found]
 
+    async def last_runs(self, caller: Caller) -> dict[str, dict[str, Any]]:
+        """The last run of each of the caller's schedules, by name; ``missed``: how many of its history were."""
+        async with self._engine.connect() as connection:
+            names = {row.id: row.name for row in await rows.read_all(connection, caller.accounts)}
+            found = await rows.last_runs(connection, list(names))
+        return {names[run.schedule_id]: {name: getattr(run, name) for name in (*_OF_RUN, "missed")} for run in found}
+
 
 def plan_of(row: Row[Any]) -> Plan:
     """A schedule as it was asked for."""
@@ -212,9 +220,8 @@ def _shown(row: Row[Any], now: datetime) -> dict[str, Any]:
 
 
 async def _whole(connection: AsyncConnection, row: Row[Any], now: datetime) -> dict[str, Any]:
-    names = ("due_at", "kind", "state", "n", "note", "replay_id", "at")
     found: Sequence[Row[Any]] = await rows.runs(connection, row.id, limit=_SHOWN_RUNS)
-    return _shown(row, now) | {"runs": [{name: getattr(run, name) for name in names} for run in found]}
+    return _shown(row, now) | {"runs": [{name: getattr(run, name) for name in _OF_RUN} for run in found]}
 
 
 def _what(was: Plan, plan: Plan) -> str:

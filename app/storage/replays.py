@@ -112,6 +112,11 @@ async def read(connection: AsyncConnection, replay_id: UUID) -> Row[Any] | None:
     return (await connection.execute(select(replays).where(replays.c.id == replay_id))).one_or_none()
 
 
+async def read_all(connection: AsyncConnection, replay_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Those of these replays that there are."""
+    return (await connection.execute(select(replays).where(replays.c.id.in_(replay_ids)))).all()
+
+
 async def lock(connection: AsyncConnection, replay_id: UUID) -> Row[Any] | None:
     """A replay that nobody else works at until the transaction ends, or None."""
     return (await connection.execute(select(replays).where(replays.c.id == replay_id).with_for_update())).one_or_none()

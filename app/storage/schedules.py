@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, delete, func, insert, literal, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -130,6 +131,15 @@ async def runs(connection: AsyncConnection, schedule_id: UUID, *, limit: int) ->
     """The last runs, newest first."""
     query = select(schedule_runs).where(schedule_runs.c.schedule_id == schedule_id)
     return (await connection.execute(query.order_by(schedule_runs.c.due_at.desc()).limit(limit))).all()
+
+
+async def last_runs(connection: AsyncConnection, schedule_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """The last run of each schedule that had one, and how many of all in its history were ``missed``."""
+    run = schedule_runs.c
+    missed = func.sum(run.n).filter(run.state == RunState.MISSED).over(partition_by=run.schedule_id)
+    query = select(schedule_runs, func.coalesce(missed, 0).label("missed"))
+    query = query.where(run.schedule_id.in_(schedule_ids)).ext(distinct_on(run.schedule_id))
+    return (await connection.execute(query.order_by(run.schedule_id, run.due_at.desc()))).all()
 
 
 async def count_runs(connection: AsyncConnection) -> dict[str, int]:

@@ -122,11 +122,20 @@ async def signed_in(browser: Browser, floor: Floor, role: str = "admin", **optio
     assert person.troubles == []
 
 
+async def schedule(floor: Floor) -> None:
+    """A ready-made schedule with a run, if it is not there yet."""
+    if "nightly" not in (await floor.wrapup("schedules", "list")).out:
+        for command in (("create", "nightly", "--ready-made", "cloudagent-nightly"), ("run", "nightly")):
+            done = await floor.wrapup("schedules", *command)
+            assert done.status == 0, done.err
+
+
 async def pages_of(floor: Floor) -> dict[str, str]:
     """An address of each kind of page, by its name."""
     [one, *_] = await floor.post(3, agent_id=WRONG_AGENT, comments="wants the brochure")
     failed = await floor.until(one, "failed")
     [retried] = await floor.post(1, disposition="retry-forever")
+    await schedule(floor)
     async with client(floor.url, (floor.up.data_dir / "sandbox.key").read_text().strip()) as http:
         failures = (await http.get("/v1/failures")).json()["items"]
     return {
@@ -139,6 +148,8 @@ async def pages_of(floor: Floor) -> dict[str, str]:
         "disposition-retrying": f"/dispositions/{retried}",
         "resend": f"/dispositions/{one}/resend",
         "replays": "/replays",
+        "schedules": "/schedules?ready_made=cloudagent-nightly",
+        "schedule": "/schedules/nightly",
         "call": f"/calls/sandbox/{failed['ucid']}",
         "accounts": "/accounts",
         "account": "/accounts/sandbox",

@@ -6,8 +6,20 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.web.dashboard import accounts, audit, dispositions, failures, live, overview, replays, sign_in, static, users
+from app.web.dashboard import (
+    accounts,
+    audit,
+    dispositions,
+    failures,
+    live,
+    overview,
+    replays,
+    schedules,
+    sign_in,
+    static,
+    users,
+)
 
 router = APIRouter()
-for _noun in (static, sign_in, overview, failures, dispositions, accounts, replays, audit, users, live):
+for _noun in (static, sign_in, overview, failures, dispositions, accounts, replays, schedules, audit, users, live):
     router.include_router(_noun.router)

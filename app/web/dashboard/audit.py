@@ -24,7 +24,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _PAGE_SIZE = 100
 
-_PLACES = {"account": "/accounts/", "failure": "/failures/", "replay": "/replays/"}
+_PLACES = {"account": "/accounts/", "failure": "/failures/", "replay": "/replays/", "schedule": "/schedules/"}
 """Where a thing has a page, by the kind that stands before its name."""
 
 

@@ -31,6 +31,9 @@ PAGES = (
     ("/audit", "Audit"),
 )
 
+_SECTIONS = {"schedules": "/replays"}
+"""Pages that have no place of their own in the bar, and the one under which they are."""
+
 NOTHING = Markup('<span class="nothing">—</span>')
 
 
@@ -40,6 +43,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     frame: dict[str, Any] = {
         "visitor": getattr(request.state, "visitor", None),
         "path": request.url.path,
+        "section": _SECTIONS.get(request.url.path.split("/")[1], request.url.path),
         "zone": ZoneInfo(services_of(request).settings.time_zone),
         "now": datetime.now(UTC),
         "said": said,

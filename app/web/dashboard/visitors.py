@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.domain.errors import MalformedBody, NotAllowed, NotAuthenticated
-from app.domain.masking import masked, masked_failure
+from app.domain.masking import masked, masked_failure, masked_order
 from app.services.keys import Caller, Scope
 from app.services.sessions import SignedIn
 from app.services.users import Role, folded
@@ -62,6 +62,10 @@ class Visitor:
     def sees_failure(self, failure: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same of a failure."""
         return failure if self.operates else masked_failure(failure)
+
+    def sees_schedule(self, schedule: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same of a schedule: its filter may name numbers."""
+        return schedule if self.operates else {**schedule, "replay": masked_order(schedule["replay"])}
 
     def sees_line(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same of a line of the audit trail: people write numbers into reasons."""

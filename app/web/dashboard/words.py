@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from app.domain.lifecycle import Cause, State
 from app.domain.replays import Action, ReplayState, Result
 from app.domain.replies import REMEDIES, Certainty, Outcome, Remedy
+from app.domain.schedules import Overlap, RunState
 
 STATES: Mapping[str, str] = {
     State.QUEUED: "Waits for its first attempt",
@@ -117,6 +118,28 @@ RESULTS: Mapping[str, str] = {
     Result.CANCELLED: "Taken back",
 }
 
+RUN_STATES: Mapping[str, str] = {
+    RunState.QUEUED: "waits for the one before",
+    RunState.STARTED: "started",
+    RunState.SKIPPED: "skipped: the one before was still sending",
+    RunState.MISSED: "missed: Wrapup did not run then",
+    RunState.REFUSED: "refused",
+}
+RUN_ICONS: Mapping[str, str] = {
+    RunState.QUEUED: "queued",
+    RunState.STARTED: "delivered",
+    RunState.SKIPPED: "superseded",
+    RunState.MISSED: "failed",
+    RunState.REFUSED: "failed",
+}
+RUN_KINDS: Mapping[str, str] = {"due": "by itself", "now": "by hand", "backfill": "made up for"}
+
+OVERLAPS: Mapping[str, str] = {
+    Overlap.SKIP: "leave that run out",
+    Overlap.QUEUE: "let it wait for the one before",
+}
+"""While the run before is still sending."""
+
 SAID: Mapping[str, str] = {
     "password": "Your password is changed. All your other sessions have ended.",
     "retried": "It will be sent again in a moment.",
@@ -128,6 +151,11 @@ SAID: Mapping[str, str] = {
     "started": "It has begun. This page shows how it goes.",
     "stopped": "It is ended. What was sent is sent.",
     "saved": "Saved.",
+    "scheduled": "It is made, and comes by itself from now on.",
+    "ran": "It runs: its replay is the first below, or waits for the one before.",
+    "paused": "It rests until somebody lets it go on.",
+    "resumed": "It goes on. What came due meanwhile is not made up for.",
+    "deleted": "It is deleted, with the history of its runs. The replays that it made stay.",
     "acknowledged": "Noted. The group is shown as known until it comes back.",
     "role": "The role is changed, from the user's next click on.",
     "disabled": "The user has no access any more, and all their sessions have ended.",
@@ -151,6 +179,8 @@ def actor(name: str) -> str:
             return f"{rest} (program)"
         case "drop-in":
             return f"{rest} (drop-in)"
+        case "schedule":
+            return f"{rest} (schedule)"
         case "cli" | "up":
             return "command line"
         case "worker" | "scheduler":

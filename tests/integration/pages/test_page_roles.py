@@ -44,6 +44,13 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("GET", "/replays/{replay_id}"): (Role.VIEWER, {}),
     ("POST", "/replays/{replay_id}/start"): (Role.OPERATOR, {}),
     ("POST", "/replays/{replay_id}/cancel"): (Role.OPERATOR, {}),
+    ("GET", "/schedules"): (Role.VIEWER, {}),
+    ("POST", "/schedules"): (Role.OPERATOR, {"name": "nightly", "cron": "30 2 * * *", "filter": "state=failed"}),
+    ("GET", "/schedules/{name}"): (Role.VIEWER, {}),
+    ("POST", "/schedules/{name}/pause"): (Role.OPERATOR, {}),
+    ("POST", "/schedules/{name}/resume"): (Role.OPERATOR, {}),
+    ("POST", "/schedules/{name}/run"): (Role.OPERATOR, {}),
+    ("POST", "/schedules/{name}/delete"): (Role.OPERATOR, {}),
     ("GET", "/live"): (Role.VIEWER, {}),
     ("GET", "/calls/{account}/{ucid}"): (Role.VIEWER, {}),
     ("GET", "/accounts"): (Role.VIEWER, {}),
@@ -89,6 +96,9 @@ async def values(pages: Pages) -> dict[str, str]:
     await pages.services.users.create("ravi", Role.VIEWER)
     asked = read_request({"filter": {"state": "failed"}, "start": False}, OPERATOR)
     replay = (await pages.services.replays.create(asked, OPERATOR)).replay
+    await pages.services.schedules.create(
+        {"name": "ravi", "every": "6h", "replay": {"filter": {"state": "failed"}}}, OPERATOR
+    )
     return {
         "disposition_id": str(receipt.id),
         "failure_id": str(failure["id"]),
@@ -103,7 +113,8 @@ async def values(pages: Pages) -> dict[str, str]:
 
 def everything(pages: Pages) -> dict[str, list[tuple[Any, ...]]]:
     """What is stored of all that can be changed."""
-    tables = ("accounts", "users", "keys", "dispositions", "calls", "replays", "sign_in_links", "events")
+    tables = ("accounts", "users", "keys", "dispositions", "calls", "sign_in_links", "events")
+    tables += ("replays", "schedules", "schedule_runs")
     return {table: pages.sql(f"SELECT * FROM {table} ORDER BY 1") for table in tables}
 
 

@@ -53,7 +53,9 @@ def check_markup(text: str) -> None:
         assert not str(attributes.get("href", "")).lower().startswith("javascript:")
 
 
-@pytest.mark.parametrize("path", ["/", "/sign-in", "/dispositions", "/accounts", "/accounts/nobody", "/users", "/me"])
+@pytest.mark.parametrize(
+    "path", ["/", "/sign-in", "/dispositions", "/accounts", "/accounts/nobody", "/users", "/me", "/schedules"]
+)
 async def test_every_page_says_what_the_browser_may_do_with_it(pages: Pages, path: str) -> None:
     for visitor in (await pages.user(Role.ADMIN), pages.nobody()):
         answer = await visitor.get(path)
@@ -68,8 +70,11 @@ async def test_texts_from_a_crm_and_from_cloudagent_are_shown_as_text(
     receipt = await pages.services.intake.accept(wanted, OPERATOR)
     [one] = await deliver(pages.services, settings, [receipt.id])
     await ask(pages.services, "UPDATE attempts SET reply_details = :evil", evil=EVIL)
+    replay = {"filter": {"q": EVIL}, "reason": EVIL}
+    await pages.services.schedules.create({"name": "nightly", "every": "1h", "replay": replay}, OPERATOR)
     visitor = await pages.user(Role.ADMIN)
-    for path in ("/", "/dispositions", f"/dispositions/{one['id']}", f"/calls/acme/{one['ucid']}", "/accounts/globex"):
+    paths = ("/", "/dispositions", f"/dispositions/{one['id']}", f"/calls/acme/{one['ucid']}", "/accounts/globex")
+    for path in (*paths, "/schedules", "/schedules/nightly", "/audit"):
         answer = await visitor.get(path)
         assert answer.status_code == 200
         check_markup(answer.text)
@@ -80,10 +85,10 @@ async def test_texts_from_a_crm_and_from_cloudagent_are_shown_as_text(
 
 async def test_what_stands_in_an_address_is_shown_as_text(pages: Pages) -> None:
     visitor = await pages.user(Role.ADMIN)
-    for path in ("/dispositions", "/accounts/" + "x", "/sign-in"):
+    for path in ("/dispositions", "/accounts/" + "x", "/sign-in", "/schedules"):
         answer = await visitor._http.get(
             path,
-            params={"state": EVIL, "agent_id": EVIL, "said": EVIL},
+            params={"state": EVIL, "agent_id": EVIL, "said": EVIL, "filter": EVIL},
             headers={"cookie": f"__Host-wrapup={visitor.token}"},
         )
         check_headers(answer)
