@@ -13,6 +13,7 @@ from app.domain.lifecycle import State
 from app.domain.refusals import quoted
 from app.secrets import Secret
 from app.services.accounts import AccountSettings, no_account
+from app.services.trials import Trial
 from app.storage.accounts import Account
 from app.web.accounts import Customer
 from app.web.auth import Wired
@@ -95,6 +96,21 @@ async def release(customer: Customer, services: Wired, posted: OperatorForm) -> 
     return _back(customer, "released")
 
 
+@router.post("/{customer}/test")
+async def test(customer: Customer, request: Request, services: Wired, posted: OperatorForm) -> Response:
+    """Tries its address and credentials out. What was found is shown once: it is as of now."""
+    if not posted.caller.owns(customer):
+        raise no_account(customer)
+    trial = await services.trials.run(customer, actor=posted.caller.actor, reason=posted.reason)
+    return await _one(request, services, posted.visitor, customer, trial=trial)
+
+
+@router.get("/{customer}/test")
+async def show_tested(customer: Customer, _visitor: Viewer) -> Response:
+    """For who opens that page's address again, and for its script, which keeps the rest of it fresh."""
+    return RedirectResponse(f"/accounts/{quote(customer, safe='')}", 303)
+
+
 async def _list(
     request: Request,
     services: Services,
@@ -113,7 +129,13 @@ async def _list(
 
 
 async def _one(
-    request: Request, services: Services, visitor: Visitor, customer: str, refused: InvalidInput | None = None
+    request: Request,
+    services: Services,
+    visitor: Visitor,
+    customer: str,
+    refused: InvalidInput | None = None,
+    *,
+    trial: Trial | None = None,
 ) -> Response:
     if not visitor.caller.owns(customer):
         raise no_account(customer)
@@ -126,6 +148,7 @@ async def _one(
         one=account,
         waiting=sum(states.get(one, 0) for one in WAITING),
         failed=states.get(State.FAILED, 0),
+        trial=trial,
         faults=_messages(refused),
     )
 

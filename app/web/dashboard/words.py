@@ -8,6 +8,7 @@ from app.domain.lifecycle import Cause, State
 from app.domain.replays import Action, ReplayState, Result
 from app.domain.replies import REMEDIES, Certainty, Outcome, Remedy
 from app.domain.schedules import Overlap, RunState
+from app.services import trials
 
 STATES: Mapping[str, str] = {
     State.QUEUED: "Waits for its first attempt",
@@ -139,6 +140,17 @@ OVERLAPS: Mapping[str, str] = {
     Overlap.QUEUE: "let it wait for the one before",
 }
 """While the run before is still sending."""
+
+CHECKS: Mapping[str, str] = {
+    trials.Result.OK: "ok",
+    trials.Result.FAILED: "failed",
+    trials.Result.NOT_CHECKED: "could not be checked",
+}
+CHECK_ICONS: Mapping[str, str] = {
+    trials.Result.OK: "delivered",
+    trials.Result.FAILED: "failed",
+    trials.Result.NOT_CHECKED: "queued",
+}
 
 SAID: Mapping[str, str] = {
     "password": "Your password is changed. All your other sessions have ended.",

@@ -58,6 +58,8 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("GET", "/accounts/{customer}"): (Role.VIEWER, {}),
     ("POST", "/accounts/{customer}"): (Role.ADMIN, {"max_in_flight": "7"}),
     ("POST", "/accounts/{customer}/key"): (Role.ADMIN, {"api_key": "KKother"}),
+    ("GET", "/accounts/{customer}/test"): (Role.VIEWER, {}),
+    ("POST", "/accounts/{customer}/test"): (Role.OPERATOR, {}),
     ("POST", "/accounts/{customer}/hold"): (Role.OPERATOR, {"reason": "maintenance"}),
     ("POST", "/accounts/{customer}/release"): (Role.OPERATOR, {}),
     ("GET", "/audit"): (Role.VIEWER, {}),
