@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.masking import mask_number, masked
+from app.domain.masking import mask_number, masked, masked_order
 
 SHOWN = {"id": "1", "did": "+918012345678", "comments": "pays by card", "agent_id": "a17", "ucid": "1234567890123456"}
 
@@ -45,3 +45,20 @@ def test_words_of_its_attempts_and_events_don_t_repeat_the_number() -> None:
     ]
     assert shown["events"] == [{"action": "retried", "reason": "not +••••••••5678 but 4711"}]
     assert "918012345678" not in str(shown)
+
+
+def test_what_a_replay_does_shows_no_number_and_not_why() -> None:
+    order = {
+        "filter": {"did": ["918012345678", "4711"], "q": "said 918012345678", "agent_id": "a17918012345678"},
+        "map": {"did": {"918012345678": "911122334455"}, "agent_id": {"x7": "a17"}},
+        "reason": "918012345678 rang",
+    }
+    assert masked_order(order) == {
+        "filter": {"did": ["••••••••5678", "••••"], "q": "said ••••••••5678", "agent_id": "a17918012345678"},
+        "map": {"did": {"••••••••5678": "••••••••4455"}, "agent_id": {"x7": "a17"}},
+        "reason": None,
+    }
+    assert masked_order({"filter": {"did": "918012345678"}, "map": None}) == {
+        "filter": {"did": "••••••••5678"},
+        "map": None,
+    }

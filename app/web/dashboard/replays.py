@@ -31,7 +31,7 @@ async def show_all(
     """All replays, newest first."""
     found, following = await services.replays.page(visitor.caller, after=cursor, limit=_PAGE_SIZE)
     older = address("/replays", cursor=following) if following else None
-    return render(request, "replays.html", replays=[_shown(one) for one in found], older=older)
+    return render(request, "replays.html", replays=[visitor.sees_replay(_shown(one)) for one in found], older=older)
 
 
 @router.post("")
@@ -52,7 +52,7 @@ async def show(
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """One replay: what it would do, or how it goes."""
-    replay = _shown(await services.replays.get(replay_id, visitor.caller))
+    replay = visitor.sees_replay(_shown(await services.replays.get(replay_id, visitor.caller)))
     items, following = await services.replays.items(replay_id, results=result, after=after, limit=_PAGE_SIZE)
     here = f"/replays/{replay_id}"
     return render(

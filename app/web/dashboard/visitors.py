@@ -63,9 +63,13 @@ class Visitor:
         """The same of a failure."""
         return failure if self.operates else masked_failure(failure)
 
+    def sees_replay(self, replay: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same of a replay: its filter and map may name numbers, and so may the reason for it."""
+        return replay if self.operates else masked_order(replay)
+
     def sees_schedule(self, schedule: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The same of a schedule: its filter may name numbers."""
-        return schedule if self.operates else {**schedule, "replay": masked_order(schedule["replay"])}
+        """The same of what each run of a schedule does."""
+        return {**schedule, "replay": self.sees_replay(schedule["replay"])}
 
     def sees_line(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same of a line of the audit trail: people write numbers into reasons."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from deliveries import ucid
 from visitors import API_KEY, Pages, fail
 
+from app.services.keys import OPERATOR
+from app.services.replays import read_request
 from app.services.users import Role
 from app.storage.failures import Wanted
 
@@ -33,3 +35,29 @@ async def test_a_viewer_sees_no_number_and_no_note_on_any_page(pages: Pages) -> 
     assert "5678" in seen[Role.VIEWER]  # the last digits, to tell one from another
     assert DID in seen[Role.OPERATOR]
     assert NOTE in seen[Role.OPERATOR]
+
+
+async def test_a_viewer_sees_no_number_in_what_a_replay_was_asked_to_do(pages: Pages) -> None:
+    await fail(pages, ucid(1), cause="invalid_call", did=DID)
+    right = "911122334455"
+    order = {
+        "filter": {"did": DID, "q": DID, "state": "failed"},
+        "action": "resend",
+        "map": {"did": {DID: right}},
+        "reason": f"{DID} is wrong",
+        "start": False,
+    }
+    replay = (await pages.services.replays.create(read_request(order, OPERATOR), OPERATOR)).replay
+    assert replay.total == 1
+    viewer, operator = await pages.user(Role.VIEWER), await pages.user(Role.OPERATOR)
+    for path in ("/replays", f"/replays/{replay.id}", "/audit"):
+        answer = await viewer.get(path)
+        seen = answer.text
+        assert answer.status_code == 200, path
+        assert DID not in seen, path
+        assert right not in seen, path
+        assert DID in (await operator.get(path)).text, path
+    seen = (await viewer.get(f"/replays/{replay.id}")).text
+    assert seen.count("••••••••5678") == 3  # in did, q, and what is corrected
+    assert "••••••••4455" in seen
+    assert right in (await operator.get(f"/replays/{replay.id}")).text
