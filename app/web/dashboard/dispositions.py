@@ -182,10 +182,18 @@ def clean(asked: Sequence[tuple[str, str]], zone: ZoneInfo) -> list[tuple[str, s
     """A query without what a form sends for fields that were left empty, and with its times in full: an address that
     means the same to every colleague."""
     return [
-        (name, datetime.fromisoformat(value).replace(tzinfo=zone).isoformat() if _LOCAL.fullmatch(value) else value)
+        (name, _in_full(value, zone) if _LOCAL.fullmatch(value) else value)
         for name, value in ((name, value.strip()) for name, value in asked)
         if value
     ]
+
+
+def _in_full(value: str, zone: ZoneInfo) -> str:
+    """A local time with its zone; one that no calendar has stays as it is, and is refused as any other."""
+    try:
+        return datetime.fromisoformat(value).replace(tzinfo=zone).isoformat()
+    except ValueError:
+        return value
 
 
 def _conditions(asked: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

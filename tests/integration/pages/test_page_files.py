@@ -76,7 +76,11 @@ async def test_the_file_of_the_audit_trail_has_the_lines_of_its_filter(pages: Pa
 
 async def test_a_filter_that_is_wrong_gives_no_file_and_says_what_is_wrong(pages: Pages) -> None:
     visitor = await pages.user(Role.OPERATOR)
-    for path, said in (("/dispositions.csv?state=faild", "did you mean failed"), ("/audit.csv?disposition=7", "UUID")):
+    for path, said in (
+        ("/dispositions.csv?state=faild", "did you mean failed"),
+        ("/dispositions.csv?to=2026-13-45T99:99", "2026-13-45"),
+        ("/audit.csv?disposition=7", "UUID"),
+    ):
         wrong = await visitor.get(path)
         assert (wrong.status_code, wrong.headers["content-type"]) == (422, "text/html; charset=utf-8"), path
         assert said in wrong.text
