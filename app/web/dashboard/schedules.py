@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from app.domain.errors import Fault, InvalidInput, NotFound
+from app.domain.fields import instant
 from app.domain.filters import LONGEST_WORD
 from app.domain.refusals import quoted
 from app.domain.replays import DEFAULT_RATE, Action
 from app.domain.schedules import READY_MADE, Overlap
 from app.web.auth import Wired
-from app.web.dashboard.dispositions import grouped
+from app.web.dashboard.dispositions import clean, grouped
 from app.web.dashboard.rendering import render
 from app.web.dashboard.routing import PageRoute
 from app.web.dashboard.visitors import OperatorForm, Posted, Viewer, Visitor
@@ -26,6 +29,7 @@ router = APIRouter(prefix="/schedules", route_class=PageRoute, include_in_schema
 
 _ACTIONS = (Action.RETRY, Action.CANCEL)  # to correct, each run would need the same wrong value again
 _PLAIN = ("name", "cron", "every", "time_zone", "overlap", "catch_up", "reason")
+_WINDOW = ("from", "to")
 _INPUTS = {*_PLAIN, "filter", "action", "rate_per_second", "extend_max_age"}
 _WHOLE_ADDRESS = ("http://", "https://", "/")
 
@@ -59,10 +63,7 @@ async def make(request: Request, services: Wired, posted: OperatorForm) -> Respo
 @router.get("/{name}")
 async def show(name: Name, request: Request, services: Wired, visitor: Viewer) -> Response:
     """One schedule, with what became of its runs."""
-    one = visitor.sees_schedule(await services.schedules.get(name, visitor.caller))
-    effects = await services.replays.effects([run["replay_id"] for run in one["runs"] if run["replay_id"]])
-    takes_now = urlencode(one["replay"]["filter"], doseq=True)
-    return render(request, "schedule.html", one=one, effects=effects, takes_now=takes_now)
+    return await _one(request, services, visitor, name, {"from": "", "to": ""})
 
 
 @router.post("/{name}/run")
@@ -70,6 +71,18 @@ async def run(name: Name, services: Wired, posted: OperatorForm) -> Response:
     """Runs it now, paused or not."""
     await services.schedules.run(name, posted.caller, reason=posted.reason)
     return _back(name, "ran")
+
+
+@router.post("/{name}/backfill")
+async def backfill(name: Name, request: Request, services: Wired, posted: OperatorForm) -> Response:
+    """Runs it for each of its times in a window that has passed; the window is by the clock of the pages."""
+    typed = {edge: posted.fields.get(edge, "") for edge in _WINDOW}
+    try:
+        since, until = _window(typed, ZoneInfo(services.settings.time_zone))
+        await services.schedules.backfill(name, since, until, posted.caller, reason=posted.reason)
+    except InvalidInput as refused:
+        return await _one(request, services, posted.visitor, name, typed, refused)
+    return _back(name, "backfilled")
 
 
 @router.post("/{name}/pause")
@@ -103,7 +116,7 @@ async def _list(
     refused: InvalidInput | None = None,
 ) -> Response:
     last = await services.schedules.last_runs(visitor.caller)
-    at_fields, faults = _placed(refused)
+    at_fields, faults = _placed(refused, _INPUTS)
     return render(
         request,
         "schedules.html",
@@ -143,6 +156,21 @@ def _conditions(text: str) -> list[tuple[str, str]]:
     return parse_qsl(query, keep_blank_values=True)
 
 
+def _window(typed: Mapping[str, str], zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """From when to when; raises ``InvalidInput`` with what is wrong with either."""
+    in_full = dict(clean([*typed.items()], zone))
+    found, faults = list[datetime](), list[Fault]()
+    for edge in _WINDOW:
+        try:
+            found.append(instant(edge, in_full.get(edge)))
+        except InvalidInput as refused:
+            faults += refused.faults
+    if faults:
+        raise InvalidInput(faults)
+    since, until = found
+    return since, until
+
+
 def _number(text: str | None) -> float | str | None:
     """A number; what is none is left to the rule, which says so."""
     try:
@@ -151,12 +179,35 @@ def _number(text: str | None) -> float | str | None:
         return text
 
 
-def _placed(refused: InvalidInput | None) -> tuple[dict[str, list[str]], list[str]]:
+async def _one(
+    request: Request,
+    services: Services,
+    visitor: Visitor,
+    name: str,
+    typed: Mapping[str, str],
+    refused: InvalidInput | None = None,
+) -> Response:
+    one = visitor.sees_schedule(await services.schedules.get(name, visitor.caller))
+    at_fields, faults = _placed(refused, _WINDOW)
+    return render(
+        request,
+        "schedule.html",
+        status=422 if refused else 200,
+        one=one,
+        effects=await services.replays.effects([run["replay_id"] for run in one["runs"] if run["replay_id"]]),
+        takes_now=urlencode(one["replay"]["filter"], doseq=True),
+        typed=typed,
+        at_fields=at_fields,
+        faults=faults,
+    )
+
+
+def _placed(refused: InvalidInput | None, inputs: Collection[str]) -> tuple[dict[str, list[str]], list[str]]:
     """The faults by the field of the form at which they belong, and for the top of the page what has none."""
     at_fields: dict[str, list[str]] = {}
-    faults = ["It was not made. What is to be corrected stands at each field."] if refused else []
+    faults = ["Nothing was done. What is to be corrected stands at its field."] if refused else []
     for fault in refused.faults if refused else ():
-        if (name := _input(fault)) in _INPUTS:
+        if (name := _input(fault)) in inputs:
             at_fields.setdefault(name, []).append(fault.message)
         else:
             faults.append(fault.message)

@@ -165,6 +165,7 @@ SAID: Mapping[str, str] = {
     "saved": "Saved.",
     "scheduled": "It is made, and comes by itself from now on.",
     "ran": "It runs: its replay is the first below, or waits for the one before.",
+    "backfilled": "The runs of that time wait below, and go one after the other.",
     "paused": "It rests until somebody lets it go on.",
     "resumed": "It goes on. What came due meanwhile is not made up for.",
     "deleted": "It is deleted, with the history of its runs. The replays that it made stay.",

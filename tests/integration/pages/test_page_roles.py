@@ -50,6 +50,10 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("POST", "/schedules/{name}/pause"): (Role.OPERATOR, {}),
     ("POST", "/schedules/{name}/resume"): (Role.OPERATOR, {}),
     ("POST", "/schedules/{name}/run"): (Role.OPERATOR, {}),
+    ("POST", "/schedules/{name}/backfill"): (
+        Role.OPERATOR,
+        {"from": "2026-01-01T00:00", "to": "2026-01-02T00:00"},
+    ),
     ("POST", "/schedules/{name}/delete"): (Role.OPERATOR, {}),
     ("GET", "/live"): (Role.VIEWER, {}),
     ("GET", "/calls/{account}/{ucid}"): (Role.VIEWER, {}),

@@ -154,6 +154,38 @@ async def test_it_is_run_by_hand_and_the_run_shows_its_effect_paused_resumed_and
         assert f"schedule {action} schedule nightly" in told
 
 
+async def test_a_time_that_has_passed_is_made_up_for_by_the_clock_of_the_pages(pages: Pages) -> None:
+    visitor = await pages.user(Role.OPERATOR)
+    await visitor.send("/schedules", **PLAN)
+    window = {"from": "2026-01-01T00:00", "to": "2026-01-03T02:30"}
+    answer = await visitor.send("/schedules/nightly/backfill", **window, reason="we were down")
+    assert answer.headers["location"] == "/schedules/nightly?said=backfilled"
+    due = [f"{run['due_at']:%m-%d %H:%M}" for run in (await made(pages))["runs"]]
+    assert due == ["01-01 21:00", "12-31 21:00"]  # half past two in India
+    assert text_of(await visitor.get("/schedules/nightly")).count("made up for waits for the one before") == 2
+
+
+@pytest.mark.parametrize(
+    ("window", "name", "said"),
+    [
+        ({"from": "2026-01-02T00:00", "to": "2026-01-01T00:00"}, "to", "must be after from"),
+        ({"from": "2020-01-01T00:00", "to": "2026-01-01T00:00"}, "from", "more than 100 runs"),
+        ({"from": "2026-13-45T99:99", "to": "2026-01-01T00:00"}, "from", "2026-13-45"),
+        ({"from": "0001-01-01T00:00", "to": "2026-01-01T00:00"}, "from", "from"),
+        ({"from": "2026-01-01T00:00", "to": ""}, "to", "to"),
+    ],
+)
+async def test_a_window_that_is_wrong_is_told_at_its_field(
+    pages: Pages, window: dict[str, str], name: str, said: str
+) -> None:
+    visitor = await pages.user(Role.OPERATOR)
+    await visitor.send("/schedules", **PLAN)
+    answer = await visitor.send("/schedules/nightly/backfill", **window)
+    assert answer.status_code == 422, answer.text
+    assert said in fault(answer, name)
+    assert (await made(pages))["runs"] == []
+
+
 async def test_missed_runs_are_counted_and_shown(pages: Pages) -> None:
     visitor = await pages.user(Role.VIEWER)
     await pages.services.schedules.create(
