@@ -15,6 +15,7 @@ FEW = 4
 """An account with fewer calls under way in this pump may take what is kept."""
 
 _KEPT_SHARE = 5  # one of so many slots is kept
+_WORTH_A_CLAIM = 5  # one of so many slots, free at once, is worth a claim that does not wait for more
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Slots:
         self._taken[account_id] -= 1
         if not self._taken[account_id]:
             del self._taken[account_id]
+
+    @property
+    def scarce(self) -> bool:
+        """True while a claim would bring only a few calls."""
+        return self._total - self._kept - self._taken.total() < self._total // _WORTH_A_CLAIM
 
     def offer(self, wanted_by: AbstractSet[int] | None = None) -> Offer | None:
         """What may be claimed, or None. ``wanted_by``: the accounts that have more to send, if that is known."""

@@ -65,3 +65,14 @@ def test_whatever_three_accounts_take_there_is_room_for_a_fourth(total: int, wis
 @pytest.mark.parametrize("total", [1, 2, 4])
 def test_where_there_are_hardly_any_slots_none_is_kept(total: int) -> None:
     assert Slots(total).offer() == Offer(total, each=total)
+
+
+def test_slots_are_scarce_while_a_claim_would_bring_only_a_few_calls() -> None:
+    slots = Slots(200)
+    for taken in range(120):
+        assert not slots.scarce, taken
+        slots.take(taken % 3)
+    slots.take(0)  # 39 are free beside the 40 that are kept
+    assert slots.scarce
+    slots.give_back(0)
+    assert not slots.scarce
