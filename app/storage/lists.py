@@ -43,7 +43,8 @@ from app.storage import reports, search
 from app.storage.filters import failed_by
 from app.storage.tables import accounts, calls, dispositions, failure_members, lookups
 
-_MANY = 2_000  # rows of a walk that are counted before another one is looked at
+_MANY = 1_000  # rows of a walk that are counted before another one is looked at
+_FEW = 200  # so few that no other walk is looked at
 _UNKNOWN = 100_000  # how many those are taken for that have more
 
 _SKEW = timedelta(hours=1)
@@ -173,7 +174,11 @@ async def _walks(connection: AsyncConnection, wanted: Filter, own: Sequence[Acco
     possible = [*_possible(wanted, own, await reports.counts(connection))]
     if len(possible) == 1:
         return possible
-    numbers = [await _number(connection, walk) for walk in possible]
+    numbers: list[int] = []
+    for walk in possible:
+        numbers.append(await _number(connection, walk))
+        if numbers[-1] <= _FEW:
+            return [walk]
     return [possible[numbers.index(min(numbers))]]
 
 
@@ -188,6 +193,8 @@ def _possible(wanted: Filter, own: Sequence[Account], counts: Sequence[Row[Any]]
         yield _by_ucid(wanted.ucids, ids)
     if wanted.failures:
         yield replace(_by_failure(wanted.failures), covers="failures")
+    if wanted.agent_ids and [*wanted.states] == [State.FAILED]:
+        yield _by_failed_agent(wanted.agent_ids, ids)
     for column, values, covered in (
         (lookups.c.agent_id, wanted.agent_ids, "agent_ids"),
         (lookups.c.did, wanted.dids, "dids"),
@@ -264,6 +271,14 @@ def _by_cause(causes: Sequence[str], own: Sequence[int], number: int) -> Walk:
     here = dispositions.c
     where = [here.account_id == lane.c.account_id, here.cause == lane.c.value, here.state == State.FAILED.value]
     return Walk(lane, dispositions, here.id, where, number)
+
+
+def _by_failed_agent(agent_ids: Sequence[str], own: Sequence[int]) -> Walk:
+    """What ops people ask for most. Both conditions may hold for many rows, and together for almost none."""
+    lane = _pairs(product(own, agent_ids))
+    here = dispositions.c
+    where = [here.account_id == lane.c.account_id, here.agent_id == lane.c.value, here.state == State.FAILED.value]
+    return Walk(lane, dispositions, here.id, where)
 
 
 def _by_state(lanes: Sequence[tuple[int, str]], number: int) -> Walk:

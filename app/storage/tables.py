@@ -169,6 +169,7 @@ dispositions = Table(
         postgresql_where=text("state IN ('queued', 'retrying')"),
     ),
     Index("dispositions_failed", "account_id", "cause", "id", postgresql_where=text("state = 'failed'")),
+    Index("dispositions_failed_by_agent", "account_id", "agent_id", "id", postgresql_where=text("state = 'failed'")),
     Index("dispositions_by_state", "account_id", "state", "id"),
     Index("dispositions_by_age", "created_at", postgresql_using="brin"),  # for pruning: they come in this order
     Index("dispositions_resent", "resent_from", postgresql_where=text("resent_from IS NOT NULL")),
