@@ -96,12 +96,18 @@ class Runtime:
             await asyncio.wait(chores)  # one may be in the middle of a statement
 
     async def _beat(self, deliverer: Deliverer, settings: Settings) -> None:
-        """Says every second that this child lives, and takes back what dead ones held."""
+        """Says every second that this child lives, takes back what dead ones held, and looks for work.
+
+        It looks because Celery gives a message to the first child that is free, and with a task that only wakes a
+        pump that is always the same one: the others would never hear that there is more than it can take.
+        """
         while True:
             consumed, self._consumed = self._consumed, False
             try:
                 await deliverer.heartbeat.beat(consumed=consumed)
                 await recover(deliverer.engine, settings.retry_policy, name=deliverer.name)
+                if await deliverer.upkeep.served():  # else the scheduler delivers
+                    deliverer.pump.wake()
             except DATABASE_TROUBLE as error:
                 self._consumed = self._consumed or consumed
                 log.warning("no heartbeat", error=type(error).__name__)

@@ -55,6 +55,11 @@ class Upkeep:
             waited = await reports.database_time(connection) - since
             return Due(work=True, overdue=waited > _PATIENCE, served=served)
 
+    async def served(self) -> bool:
+        """True if a worker took a wake-up lately: the way through the broker is open."""
+        async with self._engine.connect() as connection:
+            return await processes.consumed_within(connection, _PATIENCE)
+
     async def prune(self) -> bool:
         """Deletes a piece of what is older than the retention; True if there may be more."""
         async with self._engine.begin() as connection:

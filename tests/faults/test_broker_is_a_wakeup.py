@@ -12,6 +12,8 @@ from redis import Redis
 
 from app.broker import QUEUE
 from app.sandbox import Sandbox
+from app.services.accounts import AccountSettings
+from app.wiring import Services
 from tests.faults.servers import Broker, stopped
 from tests.installation import CALL, Wrapup, client, ucids, until
 
@@ -94,6 +96,17 @@ async def test_200_waiting_dispositions_arrive_though_the_broker_forgets_them(
         await asyncio.sleep(0.05)
     await asyncio.gather(*map(tree.delivered_by, ids))
     assert len({arrival.ucid for arrival in cloudagent.log}) == len(cloudagent.log) == 200
+
+
+async def test_all_children_of_a_worker_share_a_backlog(
+    tree: Tree, wrapup: Wrapup, services: Services, cloudagent: Sandbox
+) -> None:
+    await services.accounts.set("acme", AccountSettings(max_in_flight=1000), actor="test")
+    with stopped(tree.worker.pid), stopped(tree.scheduler.pid):
+        ids = [await tree.post(ucid) for ucid in ucids(800)]
+    cloudagent.misbehave(latency="1s")  # one child alone takes 160 calls a second
+    actors = await asyncio.gather(*map(tree.delivered_by, ids[::8]))
+    assert len({actor for actor in actors if actor.startswith("worker:")}) > 1
 
 
 async def test_without_the_broker_the_scheduler_delivers_until_it_is_back(
