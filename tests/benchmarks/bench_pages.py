@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import secrets
 import statistics
 import tempfile
 import time
@@ -21,9 +22,12 @@ from cryptography.fernet import Fernet
 
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.valkey import EmbeddedValkey
+from app.secrets import Secret
 from app.services.keys import Scope
+from app.services.users import Role
 from app.settings import Settings
 from app.storage import failures, schema, upkeep
+from app.web.dashboard.visitors import COOKIE
 from app.web.main import create_app
 from app.wiring import Services, open_services
 from tests.benchmarks.crowd import fill
@@ -63,6 +67,13 @@ ADDRESSES: Mapping[str, str] = {
     "audit of a subject": "/v1/audit?subject=account:account-2",
     "audit, a day": "/v1/audit?from=31d&to=30d",
     "audit of a stranger": "/v1/audit?actor=client:stranger",
+    "page: overview": "/",
+    "page: failures": "/failures",
+    "page: list": "/dispositions",
+    "page: failed of an agent": "/dispositions?agent_id=a7&state=failed",
+    "page: accounts": "/accounts",
+    "page: replays": "/replays",
+    "page: audit": "/audit",
 }
 
 
@@ -77,17 +88,20 @@ async def crowded(number: int) -> AsyncIterator[httpx.AsyncClient]:
         for server in (postgres, valkey):
             server.start()
             stack.callback(server.stop)
-        secret = Fernet.generate_key().decode()
-        settings = Settings(database_url=postgres.url, broker_url=valkey.url, secret_keys=secret, client_rate=0)
+        encrypting = Fernet.generate_key().decode()
+        settings = Settings(database_url=postgres.url, broker_url=valkey.url, secret_keys=encrypting, client_rate=0)
         async with open_services(settings, name="bench") as services:
             await schema.upgrade(services.engine)
             key = await services.keys.create("bench", [*Scope])
+            password = Secret(secrets.token_urlsafe(16))
+            await services.users.create("bench", Role.ADMIN, password=password)
+            session = await services.sessions.sign_in("bench", password, address="bench")
             begun = time.perf_counter()
             await asyncio.to_thread(fill, postgres.url, number)
             await _fold(services)
             print(f"{number:,} dispositions filled in {time.perf_counter() - begun:.0f} s", flush=True)
         api = create_app(settings)
-        headers = {"Authorization": f"Bearer {key}"}
+        headers = {"Authorization": f"Bearer {key}", "Cookie": f"{COOKIE}={session}"}
         async with (
             api.router.lifespan_context(api),
             httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://bench", headers=headers) as client,
