@@ -86,7 +86,7 @@ class Record:
         if in_time:
             in_time = await _confirm(connection, in_time)
             finishes = [self._finish(one, now) for one in in_time]
-            await attempts.finish(connection, finishes, worker=self._name)
+            await attempts.finish(connection, finishes, now, worker=self._name)
             told = [lanes.Told(one.delivery, one.verdict) for one in in_time if one.made]
             await lanes.learn(connection, told, now, self._lane, worker=self._name)
         if late:
@@ -166,6 +166,6 @@ async def recover(
             )
             for one in abandoned
         ]
-        await attempts.finish(connection, finishes, worker=name)
+        await attempts.finish(connection, finishes, max(one.now for one in abandoned), worker=name)
     log.warning("attempts of lost workers", attempts=len(abandoned))
     return len(abandoned)

@@ -39,7 +39,7 @@ _LEAVES = leaves(DELIVER)
 
 # The guard is twofold: the caller holds the lock of a call whose epoch is the attempt's, and the disposition is still
 # ``sending``. The call's ``next_at`` keeps what intake wrote while the lease was held: a newer disposition goes next.
-# One time for the attempt and its disposition: the statement's, which began after the lock was there.
+# One time for the attempt, its disposition and whatever else is decided about them: the caller's, who has the locks.
 # Rows travel as one JSON text: the database reads it faster than Python writes an array for each column. ``nothing`` is
 # in none of them, and null. Told plainly that the attempt has no outcome yet, the planner would begin with all attempts
 # that have none, and find them by reading the whole table, as long as its statistics are from when that was small.
@@ -52,7 +52,7 @@ _FINISH = text(f"""
                  nothing text)
     ), attempt AS (
         UPDATE attempts a
-        SET finished_at = CASE WHEN f.finished THEN statement_timestamp() END, outcome = f.outcome,
+        SET finished_at = CASE WHEN f.finished THEN CAST(:now AS timestamptz) END, outcome = f.outcome,
             certainty = f.certainty, http_status = f.http_status, reply_status = f.reply_status,
             reply_details = f.reply_details, latency_ms = f.latency_ms,
             notes = a.notes || f.notes
@@ -61,7 +61,7 @@ _FINISH = text(f"""
         UPDATE dispositions d
         SET state = f.state, outcome = f.outcome, cause = f.cause, next_attempt_at = f.next_at,
             callback_format = coalesce(f.format, d.callback_format), tries = d.tries - f.put_back,
-            finished_at = CASE WHEN f.final THEN statement_timestamp() END
+            finished_at = CASE WHEN f.final THEN CAST(:now AS timestamptz) END
         FROM finish f WHERE d.id = f.disposition_id AND d.state IN {_LEAVES}
         RETURNING d.id, d.account_id, old.state AS from_state, d.state, d.cause, f.action
     ), told AS (
@@ -104,10 +104,13 @@ async def landed_before(connection: AsyncConnection, disposition_ids: Collection
     return set((await connection.scalars(_LANDED_BEFORE, {"ids": list(disposition_ids)})).all())
 
 
-async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, worker: str) -> None:
-    """Records the ends of attempts whose calls are locked by the caller and still theirs."""
+async def finish(connection: AsyncConnection, finishes: Sequence[Finish], now: datetime, *, worker: str) -> None:
+    """Records the ends of attempts whose calls are locked by the caller and still theirs.
+
+    ``now`` is when all of these locks were there, by the database's clock.
+    """
     rows = orjson.dumps([_row(one) for one in finishes]).decode()
-    await connection.execute(_FINISH, {"rows": rows, "worker": worker})
+    await connection.execute(_FINISH, {"rows": rows, "now": now, "worker": worker})
 
 
 def _row(one: Finish) -> dict[str, object]:

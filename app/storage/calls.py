@@ -315,16 +315,20 @@ async def lock_abandoned(connection: AsyncConnection, *, limit: int) -> list[Aba
     return [Abandoned(*row) for row in await connection.execute(_ABANDONED, {"limit": limit})]
 
 
+# The time is looked at outside, once a row is locked: that of the last row is after everything that was waited for.
 _LOCK_IN_ORDER = text("""
-    SELECT id, epoch, lease_until IS NOT NULL AS leased, clock_timestamp() AS now
-    FROM calls WHERE id = ANY(:ids) ORDER BY account_id, ucid FOR UPDATE
+    WITH locked AS MATERIALIZED (
+        SELECT id, epoch, lease_until IS NOT NULL AS leased
+        FROM calls WHERE id = ANY(:ids) ORDER BY account_id, ucid FOR UPDATE
+    )
+    SELECT *, clock_timestamp() AS now FROM locked
 """)
 
 
 async def lock_current(
     connection: AsyncConnection, epochs: Sequence[tuple[int, int]]
 ) -> tuple[set[tuple[int, int]], datetime | None]:
-    """Locks the calls of ``(call_id, epoch)`` pairs; gives the pairs that still hold their lease, and the time.
+    """Locks the calls of ``(call_id, epoch)`` pairs; gives the pairs that still hold their lease, and the time then.
 
     A pair that is missing from the answer has lost its call to somebody else: its finish comes too late.
     """

@@ -26,6 +26,13 @@ MANY_WAIT = """
         (id, call_id, seq, account_id, ucid, did, agent_id, disposition, state, max_age_seconds, expires_at)
     SELECT uuidv7(), id, 1, account_id, ucid, '1', 'a17', 'Sale', 'queued', 3600, now() + interval '1 hour' FROM call
 """
+PROBES_ARE_NOTED = """
+    CREATE TABLE probes (probe_at timestamptz);
+    CREATE FUNCTION note_probe() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO probes VALUES (NEW.probe_at); RETURN NULL; END $$;
+    CREATE TRIGGER note_probe AFTER UPDATE ON lanes FOR EACH ROW
+        WHEN (OLD.probe_at IS DISTINCT FROM NEW.probe_at AND NEW.probe_at IS NOT NULL) EXECUTE FUNCTION note_probe();
+"""
 ATTEMPTS = "SELECT started_at, finished_at, outcome, worker FROM attempts ORDER BY started_at"
 
 
@@ -41,6 +48,8 @@ async def test_a_breaker_opens_probes_one_call_at_a_time_and_closes_for_all_work
     await open_account(services, sandbox, max_in_flight=10)
     sandbox.misbehave(mix=f"{fault}=100", latency="5ms")
     ids = [await post(services, ucid(number)) for number in range(30)]
+    for statement in PROBES_ARE_NOTED.split(";\n"):
+        await ask(services, statement)
     async with pumping(settings) as first, pumping(settings, kind="scheduler") as second:
         await until(lambda: ask(services, "SELECT FROM lanes WHERE failed_probes >= 2"))
         account = await services.accounts.get(CUSTOMER)
@@ -55,16 +64,16 @@ async def test_a_breaker_opens_probes_one_call_at_a_time_and_closes_for_all_work
     assert (await services.accounts.get(CUSTOMER)).doubt is None
 
     attempts = await ask(services, ATTEMPTS)
-    ends = list(itertools.accumulate((one.finished_at for one in attempts), max))
-    pauses = [later.started_at - end for end, later in zip(ends, attempts[1:], strict=False)]
-    opened = next(number for number, pause in enumerate(pauses, 1) if pause > ms(150))
+    ends = [one.finished_at for one in attempts]
+    probe_at = [one.probe_at for one in await ask(services, "SELECT probe_at FROM probes ORDER BY probe_at")]
     saved = next(number for number, one in enumerate(attempts) if one.outcome == "saved")
-    slack = ms(20)  # between the time of the lane and that of the attempt
+    opened = saved + 1 - len(probe_at)
     assert 10 <= opened < 30, "it opened after ten, and what was under way ended"
-    assert saved - opened >= 2, "two probes failed at least"
-    assert pauses[opened - 1] >= ms(200) - slack
-    assert all(pause >= ms(300) - slack for pause in pauses[opened:saved]), "one at a time, after a pause each"
-    assert pauses[saved] >= ms(0), "nothing beside the probe, until it was answered"
+    assert len(probe_at) >= 3, "two probes failed at least"
+    assert probe_at[0] - ms(200) in ends[:opened], "a pause after the end that was one too many"
+    assert probe_at[1:] == [end + ms(300) for end in ends[opened:saved]], "and after each probe that failed"
+    assert all(one.started_at >= at for one, at in zip(attempts[opened:], probe_at, strict=False)), "one at a time"
+    assert attempts[saved + 1].started_at >= ends[saved], "nothing beside the probe, until it was answered"
     # Waiting cost no try: each one is an attempt that was made.
     [row] = await ask(services, "SELECT sum(tries) AS tries FROM dispositions")
     assert row.tries == len(attempts) == len(sandbox.log)
