@@ -119,6 +119,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
     deadline = settings.call_deadline_seconds
     tokens = Tokens(engine, client, cipher, deadline=deadline)
     reports, health, failures, replays = Reports(engine), Health(engine), Failures(engine), Replays(engine)
+    accounts = Accounts(engine, cipher, bell, address_policy(settings))
     stream = Stream(engine)
     try:
         yield Services(
@@ -126,7 +127,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             engine=engine,
             bell=bell,
             intake=intake,
-            accounts=Accounts(engine, cipher, bell, address_policy(settings)),
+            accounts=accounts,
             actions=Actions(engine, bell),
             audit=Audit(engine),
             doorkeeper=Doorkeeper(engine, cipher),
@@ -140,7 +141,7 @@ async def open_services(settings: Settings, *, name: str = "api") -> AsyncIterat
             stream=stream,
             trials=Trials(engine, client, tokens, cipher, deadline=deadline),
             trends=Trends(engine),
-            attention=Attention(health, failures),
+            attention=Attention(health, failures, accounts),
             mending=Mending(replays, failures),
             pulse=Pulse(engine),
             health=health,

@@ -153,3 +153,12 @@ def advise_hold(account: str, cause: str) -> Advice:
         return Advice(Owner.WRAPUP, f"Somebody held '{account}': when the reason is gone, release it.")
     hint = f"CloudAgent does not answer for '{account}' ({cause}): it is tried again by itself; ask CloudAgent."
     return Advice(Owner.CLOUDAGENT, hint)
+
+
+def advise_no_answer(account: str) -> Advice:
+    """Whose it is that CloudAgent answers an account badly or not at all, so that one call at a time is tried."""
+    hint = (
+        f"CloudAgent does not answer for '{account}', or not properly. One call is tried now and then; when it is "
+        "answered, the others follow by themselves. Test the account: if its address is right, ask CloudAgent."
+    )
+    return Advice(Owner.CLOUDAGENT, hint)

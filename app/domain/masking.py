@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain.failures import Thing
+from app.domain.lifecycle import Cause
+from app.domain.replies import Outcome
 
 SHOWN_DIGITS = 4
 """Of a number, at its end."""
@@ -20,7 +22,8 @@ _HIDDEN = _DOT * 3
 
 _NUMBER = re.compile(r"[0-9]{5,}")
 
-_WORDS = ("reply_details", "reason")  # of attempts and events: CloudAgent and people may repeat a number
+_KNOWN_REASONS = frozenset[str]({*Outcome, *Cause})
+"""Reasons that Wrapup gives. All others people wrote, and they write numbers and names into them."""
 
 
 def mask_number(number: str) -> str:
@@ -36,16 +39,20 @@ def masked(disposition: Mapping[str, Any]) -> dict[str, Any]:
     shown["did"] = mask_number(str(shown["did"]))
     if shown["comments"]:
         shown["comments"] = _HIDDEN
-    for part in ("attempts", "events"):
-        if part in shown:
-            shown[part] = [_without(number, line) for line in shown[part]]
+    if "attempts" in shown:
+        shown["attempts"] = [_without(number, attempt) for attempt in shown["attempts"]]
+    if "events" in shown:
+        shown["events"] = [
+            event if event["reason"] in _KNOWN_REASONS else {**event, "reason": None} for event in shown["events"]
+        ]
     return shown
 
 
 def masked_failure(failure: Mapping[str, Any]) -> dict[str, Any]:
-    """A failure as the API shows it, without a number that is what there is to fix."""
+    """A failure as the API shows it, without a number that is what there is to fix, and without what people noted."""
+    failure = {**failure, "note": None}
     if failure["thing"] != Thing.DID:
-        return dict(failure)
+        return failure
     number = str(failure["value"]).removeprefix("+")
     hidden = mask_number(number)
     return {
@@ -77,10 +84,7 @@ def _masked_condition(name: str, value: Any) -> Any:
     return [_masked_condition(name, one) for one in value]
 
 
-def _without(number: str, line: Mapping[str, Any]) -> dict[str, Any]:
-    """An attempt or an event whose words don't repeat the number."""
-    hidden = mask_number(number)
-    return {
-        name: value.replace(number, hidden) if name in _WORDS and isinstance(value, str) else value
-        for name, value in line.items()
-    }
+def _without(number: str, attempt: Mapping[str, Any]) -> dict[str, Any]:
+    """An attempt whose reply does not repeat the number."""
+    said = attempt["reply_details"]
+    return {**attempt, "reply_details": said and said.replace(number, mask_number(number))}

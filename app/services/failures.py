@@ -48,6 +48,14 @@ class Failures:
         async with self._engine.connect() as connection:
             return shown(await _find(connection, failure_id, caller))
 
+    async def of_disposition(self, disposition_id: UUID, caller: Caller) -> dict[str, Any] | None:
+        """The failure that a disposition is one of; None if it is in none, or not the caller's."""
+        async with self._engine.connect() as connection:
+            failure_id = await failures.of_disposition(connection, disposition_id)
+            wanted = Wanted(ids=[failure_id] if failure_id else [], only_accounts=caller.accounts)
+            found = await failures.read(connection, wanted, limit=1) if failure_id else []
+        return shown(found[0]) if found else None
+
     async def acknowledge(self, failure_id: UUID, caller: Caller, *, note: str | None = None) -> dict[str, Any]:
         """Marks a failure as known, with a note, until it comes back. Raises ``NotFound``."""
         async with self._engine.begin() as connection:

@@ -17,8 +17,9 @@ from app.services.replays import Replays
 class Mending:
     """Starts replays, and notes the failures that they correct as known.
 
-    What is corrected stays as it was, and so in its group: without the note, people would be sent to it again. It is
-    open again as soon as one more fails in the same way.
+    What is corrected leaves its group. What of the group stays behind (skipped, or of a call that has a newer one) has
+    been looked at too: without the note, people would be sent to it again. It is open again as soon as one more fails
+    in the same way.
     """
 
     replays: Replays

@@ -184,7 +184,10 @@ _V3_SAID = (
 
 def _new_key(account: Account) -> str:
     name = account.customer
-    return f"Get the right apiKey for the user name, then: `wrapup accounts set {name} --api-key-stdin`."
+    return (
+        "Get the right apiKey for the user name and store it, on the account's page or by "
+        f"`wrapup accounts set {name} --api-key-stdin`."
+    )
 
 
 def _other_flavour(account: Account) -> str:

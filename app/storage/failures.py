@@ -138,6 +138,14 @@ async def read(connection: AsyncConnection, wanted: Wanted, *, limit: int) -> li
     return [Failure(*row) for row in await connection.execute(_READ, values)]
 
 
+_OF = text("SELECT failure_id FROM failure_members WHERE disposition_id = :id")
+
+
+async def of_disposition(connection: AsyncConnection, disposition_id: UUID) -> UUID | None:
+    """The failure that a disposition is one of; None if it has not failed, or was corrected."""
+    return (await connection.scalars(_OF, {"id": disposition_id})).one_or_none()
+
+
 _ACKNOWLEDGE = text("""
     UPDATE failures SET acknowledged_at = clock_timestamp(), acknowledged_by = :actor, note = :note
     WHERE id = :id AND n > 0 RETURNING account_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from deliveries import CUSTOMER, ask, post, pumping, ucid
 
-from app.services.attention import LATE_SECONDS, Kind, Need
+from app.services.attention import FAILURES_SHOWN, LATE_SECONDS, Kind, Need
 from app.services.keys import OPERATOR, Caller
 from app.settings import Settings
 from app.storage.failures import Wanted
@@ -68,6 +68,29 @@ async def test_a_failure_that_somebody_knows_needs_nobody_until_it_comes_back(
     async with pumping(settings) as deliverer:
         await deliverer.upkeep.tick()
     assert {need.about and need.about["value"] for need in await needs(services)} == {"x7", "x8"}
+
+
+async def test_an_account_without_an_answer_needs_somebody_while_something_waits_for_it(services: Services) -> None:
+    await somebody_delivers(services)
+    await ask(services, "UPDATE lanes SET doubt = 'breaker', probe_at = clock_timestamp()")
+    assert await needs(services) == []
+    await post(services)
+    [need] = await needs(services)
+    assert (need.kind, need.count) == (Kind.NO_ANSWER, 1)
+    assert need.about is not None
+    assert (need.about["account"], need.about["owner"]) == (CUSTOMER, "cloudagent")
+    assert await needs(services, Caller("client:other", frozenset({"read"}), frozenset({"globex"}))) == []
+    await ask(services, "UPDATE lanes SET doubt = 'credentials'")  # a probe is under way
+    assert await needs(services) == []
+
+
+async def test_how_many_more_failures_there_are_is_told(services: Services) -> None:
+    await somebody_delivers(services)
+    for number in range(FAILURES_SHOWN + 2):
+        await fail(services, number, f"x{number}")
+    *shown, more = await needs(services)
+    assert [need.kind for need in shown] == [Kind.FAILURE] * FAILURES_SHOWN
+    assert (more.kind, more.count) == (Kind.MORE_FAILURES, 2)
 
 
 async def test_what_is_not_the_callers_needs_somebody_else(services: Services) -> None:

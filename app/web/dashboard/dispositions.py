@@ -16,8 +16,9 @@ from starlette.responses import RedirectResponse, Response
 
 from app.domain.cursor import parse_cursor
 from app.domain.errors import InvalidInput
+from app.domain.failures import Owner
 from app.domain.filters import CAUSES, Filter, parse_filter
-from app.domain.lifecycle import FINAL
+from app.domain.lifecycle import FINAL, State
 from app.services.keys import Caller
 from app.services.reports import Page
 from app.web import exports
@@ -33,7 +34,10 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 PAGE_SIZE = 50
 
+_WAITING = frozenset({State.QUEUED, State.RETRYING, State.HELD})  # for its account, it may be
+
 _SINCES = {"1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days", "30d": "the last 30 days"}
+_WITHOUT_FIELD = ("failure", "id")
 _TEXTS = ("ucid", "agent_id", "did", "disposition", "source", "reference")
 
 _CORRECTED = (
@@ -58,6 +62,15 @@ class Step:
     details: str | None = None
     notes: Sequence[str] = ()
     request_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A condition in the address for which the form has no field. ``without``: the address that lacks it."""
+
+    name: str
+    value: str
+    without: str
 
 
 @router.get("/dispositions")
@@ -86,10 +99,12 @@ async def show_list(
         total=page.total,
         chosen=lambda name: conditions.get(name, []),
         first=lambda name: conditions.get(name, [""])[0],
+        kept=_kept(conditions),
         empty=not conditions,
         more_is_used=bool(conditions.keys() & {*_TEXTS, "cause", "to"}),
         accounts=[one.customer for one in await services.accounts.all() if visitor.caller.owns(one.customer)],
-        sinces=_SINCES.items(),
+        sinces=_SINCES,
+        since=_local(conditions.get("from", [""])[0], zone).replace("T", " ") or conditions.get("from", [""])[0],
         causes=CAUSES,
         texts=_TEXTS,
         before=_local(conditions.get("to", [""])[0], zone),
@@ -111,7 +126,18 @@ async def give_file(kind: exports.Format, request: Request, services: Wired, vis
 async def show_one(disposition_id: UUID, request: Request, services: Wired, visitor: Viewer) -> Response:
     """One disposition."""
     one = visitor.sees(await services.reports.disposition(disposition_id, visitor.caller))
-    return render(request, "disposition.html", one=one, steps=timeline(one), resendable=one["state"] in FINAL)
+    failure = await services.failures.of_disposition(disposition_id, visitor.caller)
+    return render(
+        request,
+        "disposition.html",
+        one=one,
+        steps=timeline(one),
+        resendable=one["state"] in FINAL,
+        failure=failure and visitor.sees_failure(failure),
+        # The next step is to correct it: what is wrong with it stays so, however often it is sent.
+        to_correct=failure is not None and failure["owner"] == Owner.DATA,
+        account=await services.accounts.get(one["account"]) if one["state"] in _WAITING else None,
+    )
 
 
 @router.post("/dispositions/{disposition_id:uuid}/retry")
@@ -199,6 +225,19 @@ def _in_full(value: str, zone: ZoneInfo) -> str:
 def _conditions(asked: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     """The filter in a query: without where in the list one is, and what was said."""
     return {name: values for name, values in grouped(asked).items() if name not in ("cursor", "said")}
+
+
+def _kept(conditions: Mapping[str, Sequence[str]]) -> list[Kept]:
+    """What would narrow the list without being seen: a field of the form holds one value, and some have no field."""
+    return [
+        Kept(name, value, address("/dispositions", _without(conditions, name, value)))
+        for name, values in conditions.items()
+        for value in (values if name in _WITHOUT_FIELD else values[1:] if name != "state" else ())
+    ]
+
+
+def _without(conditions: Mapping[str, Sequence[str]], name: str, value: str) -> dict[str, list[str]]:
+    return {each: [one for one in values if each != name or one != value] for each, values in conditions.items()}
 
 
 def wanted_by(conditions: Mapping[str, Sequence[str]], caller: Caller) -> Filter:

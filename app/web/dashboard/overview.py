@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from app.domain.failures import Owner
 from app.domain.lifecycle import State
 from app.services.attention import Kind, Need
 from app.services.trends import Trend
@@ -32,14 +34,16 @@ _OUTCOMES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line of what needs a person: what, why, and the next click."""
+    """One line of what needs a person: what, why, whose it is, since when, and the next click."""
 
     weight: str
     icon: str
     what: str
     why: str
+    owner: str | None
     address: str
     click: str
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,7 @@ class Figure:
 class Row:
     """How an account does."""
 
-    customer: str
-    hold_cause: str | None
-    held_at: Any
+    account: Account
     waiting: int
     delivered: int
     failed: int
@@ -86,21 +88,33 @@ def _item(need: Need, visitor: Visitor) -> Item:
     about: Mapping[str, Any] = need.about or {}
     match need.kind:
         case Kind.NOBODY_DELIVERS:
-            return Item("bad", "alert", "Nothing is delivered", need.detail, "/dispositions?state=queued", "What waits")
+            what = "Nothing is delivered"
+            return Item("bad", "alert", what, need.detail, Owner.WRAPUP, "/dispositions?state=queued", "What waits")
         case Kind.LATE:
             what = f"Deliveries fall behind: the oldest has been due for {span(need.seconds)}"
             why = "CloudAgent is slow, an account is at its limits, or too few workers run."
-            return Item(
-                "bad", "queued", what, why, address("/dispositions", state=[State.QUEUED, State.RETRYING]), "What waits"
-            )
+            waiting = address("/dispositions", state=[State.QUEUED, State.RETRYING])
+            return Item("bad", "queued", what, why, Owner.WRAPUP, waiting, "What waits")
         case Kind.HOLD:
             what = f"{about['account']} is on hold: {number(need.count)} waiting"
-            where = f"/accounts/{quote(about['account'], safe='')}"
-            return Item("bad", "held", what, about["hint"], where, "Open the account")
+            where = _account(about["account"])
+            return Item("bad", "held", what, about["hint"], about["owner"], where, "Open the account", about["held_at"])
+        case Kind.NO_ANSWER:
+            what = f"CloudAgent does not answer for {about['account']}: {number(need.count)} waiting"
+            where = _account(about["account"])
+            return Item("bad", "retrying", what, about["hint"], about["owner"], where, "Open the account")
         case Kind.FAILURE:
             about = visitor.sees_failure(about)
             what = f"{number(need.count)} failed: {words.outcome(about['cause'])} ({about['account']})"
-            return Item("warn", "failed", what, about["hint"], f"/failures/{about['id']}", "Mend it")
+            where = f"/failures/{about['id']}"
+            return Item("warn", "failed", what, about["hint"], about["owner"], where, "Mend it", about["since"])
+        case Kind.MORE_FAILURES:
+            what = f"{number(need.count)} more {'kind' if need.count == 1 else 'kinds'} of failures"
+            return Item("warn", "failed", what, "The largest stand above.", None, "/failures", "All failures")
+
+
+def _account(customer: str) -> str:
+    return f"/accounts/{quote(customer, safe='')}"
 
 
 def _figures(stats: Mapping[str, Any]) -> list[Figure]:
@@ -110,8 +124,8 @@ def _figures(stats: Mapping[str, Any]) -> list[Figure]:
         Figure("Waiting", number(sum(states[one] for one in in_line)), address("/dispositions", state=in_line)),
         Figure("On hold", number(states[State.HELD]), address("/dispositions", state=State.HELD)),
         Figure(
-            "Oldest waiting",
-            span(stats["oldest_due_seconds"]) if stats["oldest_due_seconds"] else "—",
+            "Behind by",
+            span(stats["oldest_due_seconds"]),
             address("/dispositions", state=[State.QUEUED, State.RETRYING]),
         ),
         Figure("Delivered", number(rates[State.DELIVERED]), "/dispositions?state=delivered", "a minute"),
@@ -131,7 +145,7 @@ def _charts(trend: Trend, zone: ZoneInfo) -> list[tuple[str, Chart]]:
     ]
 
 
-_PERCENTILE_NAMES = {50: "half within", 95: "95 % within", 99: "99 % within"}
+_PERCENTILE_NAMES = {50: "half in", 95: "95 % in", 99: "99 % in"}
 
 
 def _ms(value: float) -> str:
@@ -145,9 +159,7 @@ def _shares(outcomes: Mapping[str, int]) -> list[tuple[str, int, int]]:
 
 def _row(account: Account, states: Mapping[str, int]) -> Row:
     return Row(
-        customer=account.customer,
-        hold_cause=account.hold_cause,
-        held_at=account.held_at,
+        account=account,
         waiting=sum(states.get(one, 0) for one in WAITING),
         delivered=states.get(State.DELIVERED, 0),
         failed=states.get(State.FAILED, 0),

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -73,6 +73,7 @@ def _environment() -> Environment:
         "result": words.result,
         "field": words.field,
         "ms": milliseconds,
+        "marked": marked,
     }
     environment.globals |= {"file": address_of_file, "words": words, "address": address}
     return environment
@@ -115,6 +116,16 @@ def milliseconds(value: float | None) -> str | Markup:
 def or_nothing(value: object) -> object:
     """The value, or a dash where there is none."""
     return NOTHING if value is None or value == "" else value
+
+
+def marked(text: str) -> Markup:
+    """Advice, with the commands in it set apart as such: they stand between backticks, as on the command line."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(text)  # a backtick without another is only a backtick
+    return Markup().join(
+        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece) for index, piece in enumerate(pieces)
+    )
 
 
 def address(path: str, fields: Mapping[str, Any] | None = None, **more: Any) -> str:

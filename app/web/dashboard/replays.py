@@ -10,10 +10,11 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Row
 from starlette.responses import RedirectResponse, Response
 
-from app.domain.replays import MEANINGS, Action, ReplayState, Result, needs_reason
+from app.domain.errors import Fault, InvalidInput
+from app.domain.replays import MEANINGS, ReplayState, Result
 from app.services.replays import read_request, summary
 from app.web.auth import Wired
-from app.web.dashboard.dispositions import grouped
+from app.web.dashboard.dispositions import grouped, wanted_by
 from app.web.dashboard.rendering import address, render
 from app.web.dashboard.routing import PageRoute
 from app.web.dashboard.visitors import OperatorForm, Posted, Viewer
@@ -54,23 +55,33 @@ async def show(
     """One replay: what it would do, or how it goes."""
     replay = visitor.sees_replay(_shown(await services.replays.get(replay_id, visitor.caller)))
     items, following = await services.replays.items(replay_id, results=result, after=after, limit=_PAGE_SIZE)
+    ids = [str(item.disposition_id) for item in items]
+    known = (
+        await services.reports.page(wanted_by({"id": ids}, visitor.caller), after=None, limit=_PAGE_SIZE)
+        if ids
+        else None
+    )
     here = f"/replays/{replay_id}"
     return render(
         request,
         "replay.html",
         one=replay,
         items=items,
+        about={one["id"]: one for one in known.items} if known else {},
         meanings=MEANINGS,
         results=list(Result),
         chosen=result,
         older=address(here, {"result": result or None}, after=following) if following else None,
-        reason_is_needed=needs_reason(Action(replay["action"]), replay["total"]),
+        reason_is_needed=_reason_is_needed(replay["total"]),
     )
 
 
 @router.post("/{replay_id:uuid}/start")
 async def start(replay_id: UUID, services: Wired, posted: OperatorForm) -> Response:
     """Does what was counted."""
+    replay = await services.replays.get(replay_id, posted.caller)
+    if posted.reason is None and _reason_is_needed(replay.total):
+        raise InvalidInput([Fault("reason", f"Say why: {replay.total:,} dispositions are touched at once.")])
     await services.mending.start(replay_id, posted.caller, reason=posted.reason)
     return RedirectResponse(f"/replays/{replay_id}?said=started", 303)
 
@@ -96,9 +107,15 @@ def _order(posted: Posted) -> dict[str, object]:
     return order
 
 
+def _reason_is_needed(items: int) -> bool:
+    """People say why as soon as they touch more than one. A cron job may send failed ones again without a word."""
+    return items > 1
+
+
 def _shown(replay: Row[Any]) -> dict[str, Any]:
     shown = summary(replay)
     shown["ended"] = sum(shown[result.value] for result in _ENDED)
+    shown["some_failed"] = shown["state"] == ReplayState.DONE and shown["failed"] > 0
     shown["is_draft"] = shown["state"] == ReplayState.DRAFT
     shown["runs"] = shown["state"] == ReplayState.RUNNING
     return shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.domain.lane import Doubt
 from app.domain.lifecycle import Cause, State
 from app.domain.replays import Action, ReplayState, Result
 from app.domain.replies import REMEDIES, Certainty, Outcome, Remedy
@@ -82,11 +83,19 @@ CERTAINTIES: Mapping[str, str] = {
 }
 
 OWNERS: Mapping[str, str] = {
-    "data": "Whoever looks after the CRM's data",
-    "credentials": "Whoever has CloudAgent's apiKey",
-    "cloudagent": "CloudAgent, or the network to it",
-    "wrapup": "Whoever runs Wrapup",
+    "data": "whoever looks after the CRM's data",
+    "credentials": "whoever has CloudAgent's apiKey",
+    "cloudagent": "CloudAgent, or whoever looks after the network to it",
+    "wrapup": "whoever runs Wrapup",
 }
+"""Whose something is, as it stands behind "for"."""
+
+DOUBTS: Mapping[str, str] = {
+    Doubt.BREAKER: "CloudAgent does not answer, or not properly",
+    Doubt.CREDENTIALS: "It is not sure that CloudAgent takes the apiKey",
+    Doubt.TOKEN: "CloudAgent gives no token for now",
+}
+"""Why only one call at a time is sent for an account."""
 
 ACTIONS: Mapping[str, str] = {
     Action.RETRY: "Send again",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from visitors import API_KEY, Pages, text_of
 
 from app.sandbox import Sandbox
@@ -30,8 +32,20 @@ async def test_a_wrong_key_is_told_with_what_to_do(pages: Pages, cloudagent: San
     said = text_of(answer)
     assert "something failed" in said
     assert "credentials failed HTTP" in said
-    assert "Get the right apiKey for the user name, then: `wrapup accounts set acme --api-key-stdin`." in said
+    assert "on the account's page or by wrapup accounts set acme --api-key-stdin ." in said
     assert API_KEY not in answer.text
+
+
+async def test_on_hold_for_its_key_the_first_thing_to_do_is_the_new_one_or_to_ask_who_may_store_it(
+    pages: Pages,
+) -> None:
+    pages.sql("UPDATE accounts SET hold_cause = 'authentication_failed' WHERE customer = 'globex'")
+    admin = (await (await pages.user(Role.ADMIN)).get("/accounts/globex")).text
+    buttons = re.findall(r'<button class="main">([^<]*)</button>', admin)
+    assert buttons == ["Store it, and send what waits"]
+    operator = text_of(await (await pages.user(Role.OPERATOR)).get("/accounts/globex"))
+    assert "ask an admin of Wrapup to store it on this page" in operator
+    assert "New apiKey" not in operator
 
 
 async def test_an_account_that_is_not_there_can_not_be_tested_and_a_viewer_has_no_button(pages: Pages) -> None:

@@ -14,12 +14,33 @@ async def test_an_account_in_doubt_says_so_and_why(pages: Pages) -> None:
     assert "Deliveries go on." in text_of(await visitor.get("/accounts/acme"))
     pages.sql("UPDATE lanes SET learned_rate = 2.5, learned_at = clock_timestamp()")
     assert "at 2.5 a second" in text_of(await visitor.get("/accounts/acme"))
-    for doubt, why in (("breaker", "did not answer lately"), ("credentials", "takes the apiKey")):
+    for doubt, sign, why in (
+        ("breaker", "no answer", "CloudAgent does not answer, or not properly"),
+        ("credentials", "one call first", "It is not sure that CloudAgent takes the apiKey"),
+        ("token", "one call first", "CloudAgent gives no token for now"),
+    ):
         pages.sql("UPDATE lanes SET doubt = %s, probe_at = clock_timestamp()", doubt)
-        page = text_of(await visitor.get("/accounts/acme"))
-        assert "in doubt" in page
-        assert why in page
+        for path in ("/accounts/acme", "/accounts", "/"):
+            page = text_of(await visitor.get(path))
+            assert f"{sign} {why}" in page, path
     assert "on hold" in text_of(await visitor.get("/accounts/globex"))  # which is what matters there
+
+
+async def test_the_overview_says_who_gets_no_answer_and_whose_that_is(pages: Pages) -> None:
+    visitor = await pages.user(Role.VIEWER)
+    receipt = await pages.services.intake.accept(fields(account="acme"), OPERATOR)
+    assert "does not answer" not in text_of(await visitor.get("/"))
+    pages.sql("UPDATE lanes SET doubt = 'breaker', probe_at = clock_timestamp()")
+    page = text_of(await visitor.get("/"))
+    assert "CloudAgent does not answer for acme: 1 waiting" in page
+    assert "For CloudAgent, or whoever looks after the network to it" in page
+    assert "It waits for its account : no answer" in text_of(await visitor.get(f"/dispositions/{receipt.id}"))
+
+
+async def test_a_hold_s_reason_is_told_to_who_works_with_it(pages: Pages) -> None:
+    await pages.services.accounts.hold("acme", actor="user:asha", reason="customer 919812345678 rang")
+    assert "Why: customer 919812345678 rang" in text_of(await (await pages.user(Role.OPERATOR)).get("/accounts/acme"))
+    assert "919812345678" not in (await (await pages.user(Role.VIEWER)).get("/accounts/acme")).text
 
 
 async def test_the_page_of_a_call_says_that_an_older_one_may_have_come_last(pages: Pages) -> None:

@@ -105,7 +105,7 @@ for (const form of document.querySelectorAll("form[data-filter]")) {
 
 // Keys.
 const rowLinks = () => [...document.querySelectorAll("table.list tbody tr, .needs li")].map((row) => row.querySelector("a")).filter(Boolean);
-const PLACES = { o: "/", f: "/failures", d: "/dispositions", a: "/accounts" };
+const PLACES = { o: "/", f: "/failures", d: "/dispositions", a: "/accounts", r: "/replays" };
 let going = false;
 
 function step(by) {
