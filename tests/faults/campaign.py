@@ -19,9 +19,21 @@ from pathlib import Path
 
 from tests.faults.checker import Findings
 from tests.faults.planted import BY_NAME, PLANTED, Planted, copy_code, run_tests
-from tests.faults.run import Ledger, Scenario, run
+from tests.faults.run import Ledger, Scenario, now_and_then_longer_than_the_lease, run
 
-_RUN = Scenario(seconds=60)
+_RUNS = (
+    Scenario(seconds=60),
+    # The nemesis keeps processes from much that they would come to.
+    Scenario(seconds=60, acts=()),
+    # So do the frequent points. What is left is to be come to more often: finishes that are too late, and doubt.
+    Scenario(
+        seconds=60,
+        acts=(),
+        rare=True,
+        delay=now_and_then_longer_than_the_lease,
+        trouble="503=50,hang=10,auth_fail=5,401=5",
+    ),
+)
 
 
 def torment(folder: Path, *, seed: int, minutes: float, hits: int) -> tuple[Findings, Ledger, int]:
@@ -30,7 +42,8 @@ def torment(folder: Path, *, seed: int, minutes: float, hits: int) -> tuple[Find
     give_up = time.monotonic() + minutes * 60
     for number in itertools.count():
         where = folder / f"run-{seed + number}"
-        found = asyncio.run(run(where, replace(_RUN, goal=hits), seed=seed + number, ledger=ledger))
+        scenario = replace(_RUNS[number % len(_RUNS)], goal=hits)
+        found = asyncio.run(run(where, scenario, seed=seed + number, ledger=ledger))
         total.add(found)
         print(f"run {number}, seed {seed + number}: {_line(total, ledger, hits, number + 1)}", flush=True)
         if found.broken():

@@ -18,7 +18,7 @@ KILL, CUT = "kill", "cut"
 
 # What a disposition's way consists of. The rest, heartbeats and counts, is hit by the nemesis at random.
 _ON_THE_WAY = ("calls", "dispositions", "attempts", "idempotency_keys", "lanes")
-_PATIENCE = 100  # edges of a kind of process among which a target should come by
+_PATIENCE = 100  # edges of a kind of process among which one that is wanted should come by
 _UPSTREAM = ("CloudAgent", "the request", "the reply")
 
 
@@ -40,14 +40,15 @@ class CrashPoints:
     random: random.Random
     process_at: Callable[[int], int | None] = lambda port: None
     goal: int = 1  # how often each point is to be hit
-    pause: float = 0.25
+    pause: float = 0.12
     active: bool = False
     armed: bool = True  # False: delays only
     delay: Callable[[Edge], float] = lambda edge: 0.0  # seconds that an edge takes
     hits: Counter[Point] = field(default_factory=Counter)
     known: set[Point] = field(default_factory=set)  # all that were seen so far
+    only: frozenset[Point] | None = None  # if given, all others are left alone
     _quiet_until: dict[str, float] = field(default_factory=dict)
-    _targets: dict[str, tuple[Point, int]] = field(default_factory=dict)
+    _in_vain: Counter[str] = field(default_factory=Counter)  # edges since one was wanted, by kind of process
     _rare: set[Point] = field(default_factory=set)
 
     async def at_edge(self, edge: Edge, process: int) -> bool:
@@ -73,8 +74,8 @@ class CrashPoints:
     def _choose(self, edge: Edge) -> Point | None:
         """The point, if it is this edge's turn.
 
-        One point is aimed at, so that what comes early in a transaction does not stand in the way of what comes late.
-        A point that does not come by for long is a rare one: it is hit whenever it does.
+        Wanted are those that were hit least, so that what comes early in a transaction does not stand in the way of
+        what comes late. One that does not come by for long is a rare one: it is hit whenever it does.
         """
         if edge.kind not in ("api", "worker") or not _is_on_the_way(edge.statement):
             return None
@@ -82,30 +83,21 @@ class CrashPoints:
         self.known.update(here)
         if time.monotonic() < self._quiet_until.get(edge.kind, 0):
             return None
-        target = self._aim(edge.kind)
+        wanted = self.known if self.only is None else self.only
+        common = [point for point in wanted - self._rare if point.edge.kind == edge.kind]
+        fewest = min((self.hits[point] for point in common), default=self.goal)
         self.random.shuffle(here)
         for point in here:
-            if point == target or (point in self._rare and self.hits[point] < self.goal):
-                self._targets.pop(edge.kind, None)
+            due = point in self._rare or self.hits[point] == fewest
+            if due and point in wanted and self.hits[point] < self.goal:
+                self._in_vain[edge.kind] = 0
                 self.rest(edge.kind, self.pause)
                 return point
+        self._in_vain[edge.kind] += 1
+        if self._in_vain[edge.kind] == _PATIENCE:
+            self._in_vain[edge.kind] = 0
+            self._rare.update(point for point in common if self.hits[point] == fewest)
         return None
-
-    def _aim(self, kind: str) -> Point | None:
-        """The point to hit next: one of those that were hit least."""
-        target, patience = self._targets.get(kind, (None, 0))
-        if target is not None:
-            self._targets[kind] = target, patience - 1
-            if patience == 0:
-                self._rare.add(target)
-                target = None
-        if target is None:
-            wanted = [point for point in self.known - self._rare if point.edge.kind == kind]
-            fewest = min((self.hits[point] for point in wanted), default=self.goal)
-            if fewest < self.goal:
-                target = self.random.choice(sorted((one for one in wanted if self.hits[one] == fewest), key=str))
-                self._targets[kind] = target, _PATIENCE
-        return target
 
 
 def _is_on_the_way(statement: str) -> bool:

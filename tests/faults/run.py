@@ -18,7 +18,7 @@ from tests.faults.load import Load
 from tests.faults.nemesis import ACTS, Act, Nemesis
 from tests.faults.points import CrashPoints, Point
 from tests.faults.postgres_proxy import Edge
-from tests.faults.site import Site
+from tests.faults.site import LEASE, Site
 
 UPSTREAM_FAULTS = (
     "503=2,500=1,500_success=1,429:1=1,error=3,max_limit=1,html=1,garbage=1,half=2,not_http=1,"
@@ -36,12 +36,19 @@ class Scenario:
     acts: Sequence[Act] = ACTS
     points: bool = True
     goal: int = 10  # how often each crash point is to be hit, in all runs of a ledger together
+    rare: bool = False  # only the crash points are hit that were hit least in the runs before
     faults: str = UPSTREAM_FAULTS
     trouble: str = "hang=60,auth_fail=5,401=2"  # what befalls the account in trouble
     delay: Callable[[random.Random, Edge], float] = lambda chance, edge: 0.0
     clients: int = 4
     settings: Mapping[str, str] = field(default_factory=dict)  # environment variables beside those of every site
     pause: float = 0.1
+
+
+def now_and_then_longer_than_the_lease(chance: random.Random, edge: Edge) -> float:
+    """Has the lock for a finish taken only when the lease is out, once in thirty times."""
+    late = edge.kind == "worker" and edge.statement == "LOCK calls" and not edge.done and chance.random() < 1 / 30
+    return 1.1 * LEASE if late else 0.0
 
 
 @dataclass
@@ -51,6 +58,11 @@ class Ledger:
     hits: Counter[Point] = field(default_factory=Counter)
     acts: Counter[str] = field(default_factory=Counter)
     known: set[Point] = field(default_factory=set)
+
+    def hit_least(self, goal: int) -> frozenset[Point]:
+        """A quarter of the points, of those that were hit less than ``goal`` times."""
+        missing = sorted((self.hits[point], str(point), point) for point in self.known if self.hits[point] < goal)
+        return frozenset(point for _, _, point in missing[: len(self.known) // 4])
 
 
 async def run(
@@ -62,6 +74,8 @@ async def run(
     points = CrashPoints(random.Random(seed), goal=scenario.goal, delay=lambda edge: scenario.delay(chance, edge))
     points.hits.update(ledger.hits)
     points.known.update(ledger.known)
+    if scenario.rare:
+        points.only = ledger.hit_least(scenario.goal)
     site = Site(folder, points, seed=seed, settings=scenario.settings, code=code)
     try:
         await site.start()

@@ -224,7 +224,7 @@ class Site:
                 if lives(process.pid):
                     continue
                 if name == "api":
-                    self.points.rest("api", 0.5)
+                    self.points.rest("api", 0.2)
                     self._start_api()
                 elif name == "worker":
                     self.points.rest("worker", 3)

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 
+import app.cli.api  # noqa: F401  ``main`` would load it only when it is asked for it
 from app.cli.main import main
 from workers.watchdog import die_with_parent
 
