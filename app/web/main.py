@@ -31,6 +31,7 @@ from app.web import (
     users,
 )
 from app.web.dashboard import router as dashboard
+from app.web.dashboard import unknown
 from app.web.limits import ClientLimits, RateLimitHeaders
 from app.web.replies import JSONReply
 from app.web.shortcut import Shortcut
@@ -81,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     api.add_middleware(Shortcut, routes={("POST", "/v1/dispositions"): dispositions.submit})
     api.add_middleware(RateLimitHeaders)
     problems.install(api)
+    unknown.install(api)
     for noun in (
         *(dispositions, batch, actions, failures, replays, schedules, stats, stream, audit),
         *(accounts, keys, users, cloudagent, health, docs),

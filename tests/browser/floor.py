@@ -17,6 +17,7 @@ from tests.installation import Up, Wrapup, client, until
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"  # git-ignored; for a person to look at
 
 CALL = {"did": "918012345678", "agent_id": "asha.k", "disposition": "Sale"}
+LONG_AGENT = "unknown-" + "x" * 60  # no place where a line could break
 WRONG_AGENT = "unknown-x7"  # the stand-in knows no agent whose name begins so
 
 
@@ -135,16 +136,22 @@ async def pages_of(floor: Floor) -> dict[str, str]:
     [one, *_] = await floor.post(3, agent_id=WRONG_AGENT, comments="wants the brochure")
     failed = await floor.until(one, "failed")
     [retried] = await floor.post(1, disposition="retry-forever")
+    [long] = await floor.post(1, agent_id=LONG_AGENT, disposition="Sale " * 12, reference="R" * 90)
+    await floor.until(long, "failed")
     await schedule(floor)
     async with client(floor.url, (floor.up.data_dir / "sandbox.key").read_text().strip()) as http:
         failures = (await http.get("/v1/failures")).json()["items"]
+    [of_long] = [failure["id"] for failure in failures if failure["value"] == LONG_AGENT]
     return {
         "overview": "/",
         "failures": "/failures",
         "failure": f"/failures/{failures[0]['id']}",
+        "failure-long": f"/failures/{of_long}",
         "dispositions": "/dispositions",
+        "narrowed": f"/dispositions?cause=expired&cause=invalid_agent&failure={of_long}",
         "filtered": "/dispositions?state=failed&agent_id=unknown-x7",
         "disposition-failed": f"/dispositions/{one}",
+        "disposition-long": f"/dispositions/{long}",
         "disposition-retrying": f"/dispositions/{retried}",
         "resend": f"/dispositions/{one}/resend",
         "replays": "/replays",
@@ -157,5 +164,6 @@ async def pages_of(floor: Floor) -> dict[str, str]:
         "users": "/users",
         "me": "/me",
         "refused": "/dispositions?state=nonsense",
+        "nothing-here": "/nothing/here",
         "not-there": "/dispositions/01937c1e-7a80-7c3e-9f2b-6d1c5a4e8b90",
     }

@@ -23,6 +23,19 @@ async def violations(page: Page) -> list[str]:
     ]
 
 
+async def open_trial(page: Page) -> None:
+    """What the test of an account found: a page without an address of its own."""
+    await page.goto("/accounts/sandbox")
+    await page.get_by_role("button", name="Test it").click()
+    await page.locator("#trial").wait_for()
+
+
+async def is_too_wide(page: Page) -> bool:
+    """True if the page, all that can be opened on it opened, is wider than its window."""
+    await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    return bool(await page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_no_page_breaks_a_rule(browser: Browser, floor: Floor, scheme: Any) -> None:
     found = {}
@@ -32,6 +45,9 @@ async def test_no_page_breaks_a_rule(browser: Browser, floor: Floor, scheme: Any
             await person.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-wide.png", full_page=True)
             await person.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
             found[name] = await violations(person.page)
+        await open_trial(person.page)
+        await person.page.screenshot(path=SCREENSHOTS / f"account-tested-{scheme}-wide.png", full_page=True)
+        found["account-tested"] = await violations(person.page)
         await person.page.get_by_role("button", name="Sign out").click()
         await person.page.screenshot(path=SCREENSHOTS / f"sign-in-{scheme}-wide.png")
         found["sign-in"] = await violations(person.page)
@@ -45,6 +61,10 @@ async def test_every_page_fits_on_a_phone(browser: Browser, floor: Floor, scheme
         for name, address in (await pages_of(floor)).items():
             await person.page.goto(address)
             await person.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-narrow.png", full_page=True)
-            if await person.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            if await is_too_wide(person.page):
                 too_wide.append(name)
+        await open_trial(person.page)
+        await person.page.screenshot(path=SCREENSHOTS / f"account-tested-{scheme}-narrow.png", full_page=True)
+        if await is_too_wide(person.page):
+            too_wide.append("account-tested")
     assert too_wide == []

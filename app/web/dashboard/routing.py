@@ -68,7 +68,7 @@ def _page_of(request: Request, error: Exception) -> Response:
         log.error("a page broke", method=request.method, path=request.url.path, exc_info=error)
         title, said, status = "Something is wrong with Wrapup", "It is in Wrapup's log. Nothing was changed.", 500
     faults = [fault.message for fault in error.faults] if isinstance(error, InvalidInput) else [said]
-    page = render(request, "error.html", status=status, title=title, faults=faults)
+    page = render(request, "error.html", status=status, title=title, faults=faults, typed=request.method == "POST")
     if isinstance(error, RateLimited):
         page.headers["Retry-After"] = str(error.retry_after)
     return page

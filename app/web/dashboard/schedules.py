@@ -16,7 +16,7 @@ from app.domain.fields import instant
 from app.domain.filters import LONGEST_WORD
 from app.domain.refusals import quoted
 from app.domain.replays import DEFAULT_RATE, Action
-from app.domain.schedules import READY_MADE, Overlap
+from app.domain.schedules import READY_MADE, Overlap, parse_schedule
 from app.web.auth import Wired
 from app.web.dashboard.dispositions import clean, grouped
 from app.web.dashboard.rendering import render
@@ -27,10 +27,11 @@ from app.wiring import Services
 
 router = APIRouter(prefix="/schedules", route_class=PageRoute, include_in_schema=False)
 
-_ACTIONS = (Action.RETRY, Action.CANCEL)  # to correct, each run would need the same wrong value again
 _PLAIN = ("name", "cron", "every", "time_zone", "overlap", "catch_up", "reason")
 _WINDOW = ("from", "to")
-_INPUTS = {*_PLAIN, "filter", "action", "rate_per_second", "extend_max_age"}
+_INPUTS = {*_PLAIN, "filter", "action", "map", "rate_per_second", "extend_max_age"}
+_OF_FORM = ("filter", "action", "map", "rate_per_second", "extend_max_age", "reason")
+"""What the form says of each run. The rest of it, from the API or the command line, stays as it is."""
 _WHOLE_ADDRESS = ("http://", "https://", "/")
 
 
@@ -63,7 +64,21 @@ async def make(request: Request, services: Wired, posted: OperatorForm) -> Respo
 @router.get("/{name}")
 async def show(name: Name, request: Request, services: Wired, visitor: Viewer) -> Response:
     """One schedule, with what became of its runs."""
-    return await _one(request, services, visitor, name, {"from": "", "to": ""})
+    return await _one(request, services, visitor, name)
+
+
+@router.post("/{name}/change")
+async def change(name: Name, request: Request, services: Wired, posted: OperatorForm) -> Response:
+    """Changes when it comes, and what each run does."""
+    one = await services.schedules.get(name, posted.caller)
+    try:
+        plan = _plan(posted, one["replay"]) | {"name": name}
+        parse_schedule(plan)  # as a whole: a field that was emptied is not to stay as it was
+        await services.schedules.change(name, plan | {"reason": posted.text("change_reason")}, posted.caller)
+    except InvalidInput as refused:
+        typed = {field: posted.fields.get(field, "") for field in {*_INPUTS, "change_reason"}}
+        return await _one(request, services, posted.visitor, name, typed, refused, opened="change")
+    return _back(name, "saved")
 
 
 @router.post("/{name}/run")
@@ -81,7 +96,7 @@ async def backfill(name: Name, request: Request, services: Wired, posted: Operat
         since, until = _window(typed, ZoneInfo(services.settings.time_zone))
         await services.schedules.backfill(name, since, until, posted.caller, reason=posted.reason)
     except InvalidInput as refused:
-        return await _one(request, services, posted.visitor, name, typed, refused)
+        return await _one(request, services, posted.visitor, name, typed, refused, opened="backfill")
     return _back(name, "backfilled")
 
 
@@ -129,16 +144,20 @@ async def _list(
         begun=begun,
         at_fields=at_fields,
         faults=faults,
-        actions=_ACTIONS,
+        actions=list(Action),
         overlaps=list(Overlap),
     )
 
 
-def _plan(posted: Posted) -> dict[str, object]:
-    """What the form asks for, as the API's JSON does. The reason stands with the schedule and with each of its runs."""
-    replay = {
+def _plan(posted: Posted, was: Mapping[str, Any] | None = None) -> dict[str, object]:
+    """What the form asks for, as the API's JSON does. The reason stands with the schedule and with each of its runs.
+
+    ``was``: what each run does so far.
+    """
+    replay = {name: value for name, value in (was or {}).items() if name not in _OF_FORM} | {
         "filter": grouped(_conditions(posted.fields.get("filter", "").strip())),
         "action": posted.text("action"),
+        "map": _value_map(posted.text("map")),
         "rate_per_second": _number(posted.text("rate_per_second")),
         "extend_max_age": bool(posted.text("extend_max_age")),
         "reason": posted.reason,
@@ -154,6 +173,23 @@ def _conditions(text: str) -> list[tuple[str, str]]:
     """
     query = text.partition("?")[2].partition("#")[0] if text.startswith(_WHOLE_ADDRESS) else text.removeprefix("?")
     return parse_qsl(query, keep_blank_values=True)
+
+
+def _value_map(text: str | None) -> dict[str, dict[str, str]] | None:
+    """A line for each value: ``agent_id: x7 = a17``. Raises ``InvalidInput`` with every line that is none."""
+    found: dict[str, dict[str, str]] = {}
+    faults = list[Fault]()
+    for line in (text or "").splitlines():
+        field, colon, change = (part.strip() for part in line.partition(":"))
+        wrong, *right = (part.strip() for part in change.split("="))
+        if colon and wrong and len(right) == 1:
+            found.setdefault(field, {})[wrong] = right[0]
+        elif line.strip():
+            fault = f"{quoted(line.strip())} must be a field, a colon, the wrong value, = and the right one."
+            faults.append(Fault("map", fault))
+    if faults:
+        raise InvalidInput(faults)
+    return found or None
 
 
 def _window(typed: Mapping[str, str], zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -184,11 +220,13 @@ async def _one(
     services: Services,
     visitor: Visitor,
     name: str,
-    typed: Mapping[str, str],
+    typed: Mapping[str, str] | None = None,
     refused: InvalidInput | None = None,
+    *,
+    opened: str = "",
 ) -> Response:
     one = visitor.sees_schedule(await services.schedules.get(name, visitor.caller))
-    at_fields, faults = _placed(refused, _WINDOW)
+    at_fields, faults = _placed(refused, _INPUTS if opened == "change" else _WINDOW)
     return render(
         request,
         "schedule.html",
@@ -196,9 +234,12 @@ async def _one(
         one=one,
         effects=await services.replays.effects([run["replay_id"] for run in one["runs"] if run["replay_id"]]),
         takes_now=urlencode(one["replay"]["filter"], doseq=True),
-        typed=typed,
+        typed={**_as_typed(one), **(typed or {})},
         at_fields=at_fields,
         faults=faults,
+        opened=opened,
+        actions=list(Action),
+        overlaps=list(Overlap),
     )
 
 
@@ -227,6 +268,21 @@ def _empty(services: Services) -> dict[str, Any]:
         "rate_per_second": f"{DEFAULT_RATE:g}",
         "overlap": Overlap.SKIP,
         "catch_up": "1h",
+    }
+
+
+def _as_typed(one: Mapping[str, Any]) -> dict[str, str]:
+    """A schedule as its form has it."""
+    replay = one["replay"]
+    changes = [(field, *change) for field, values in (replay.get("map") or {}).items() for change in values.items()]
+    return dict.fromkeys((*_INPUTS, *_WINDOW, "change_reason"), "") | {
+        **{name: one[name] or "" for name in ("cron", "every", "time_zone", "overlap", "catch_up")},
+        "filter": urlencode(replay["filter"], doseq=True),
+        "action": replay.get("action", Action.RETRY),
+        "map": "\n".join(f"{field}: {wrong} = {right}" for field, wrong, right in changes),
+        "rate_per_second": f"{replay.get('rate_per_second', DEFAULT_RATE):g}",
+        "extend_max_age": "yes" if replay.get("extend_max_age") else "",
+        "reason": replay.get("reason") or "",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.domain.corrections import MAPPABLE
 from app.domain.lane import Doubt
 from app.domain.lifecycle import Cause, State
 from app.domain.replays import Action, ReplayState, Result
@@ -219,6 +220,11 @@ def source(name: str) -> str:
 def result(name: str) -> str:
     """Where one item of a replay stands."""
     return "On its way" if name == Result.SENT else RESULTS[name]
+
+
+def mappable() -> str:
+    """The fields of which one wrong value can be corrected in many, by the names that the API has for them."""
+    return " or ".join([", ".join(MAPPABLE[:-1]), MAPPABLE[-1]])
 
 
 def field(name: str) -> str:

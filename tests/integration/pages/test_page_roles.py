@@ -47,6 +47,7 @@ ROUTES: dict[tuple[str, str], tuple[Role | None, dict[str, str]]] = {
     ("GET", "/schedules"): (Role.VIEWER, {}),
     ("POST", "/schedules"): (Role.OPERATOR, {"name": "nightly", "cron": "30 2 * * *", "filter": "state=failed"}),
     ("GET", "/schedules/{name}"): (Role.VIEWER, {}),
+    ("POST", "/schedules/{name}/change"): (Role.OPERATOR, {"cron": "30 2 * * *", "filter": "state=failed"}),
     ("POST", "/schedules/{name}/pause"): (Role.OPERATOR, {}),
     ("POST", "/schedules/{name}/resume"): (Role.OPERATOR, {}),
     ("POST", "/schedules/{name}/run"): (Role.OPERATOR, {}),

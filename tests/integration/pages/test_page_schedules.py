@@ -23,9 +23,9 @@ async def made(pages: Pages, name: str = "nightly") -> dict[str, Any]:
     return await pages.services.schedules.get(name, OPERATOR)
 
 
-def inputs(answer: httpx.Response) -> dict[str, str]:
-    """What the form that makes a schedule holds, as a browser would send it."""
-    [form] = re.findall(r'(?s)<form method="post" action="/schedules".*?</form>', answer.text)
+def inputs(answer: httpx.Response, action: str = "/schedules") -> dict[str, str]:
+    """What the form that makes a schedule holds, or another one, as a browser would send it."""
+    [form] = re.findall(rf'(?s)<form method="post" action="{action}".*?</form>', answer.text)
     found = dict(re.findall(r'<input name="(\w+)"[^>]* value="([^"]*)"', form))
     found |= dict(re.findall(r'(?s)<textarea name="(\w+)"[^>]*>(.*?)</textarea>', form))
     found |= dict(re.findall(r'(?s)<select name="(\w+)".*?<option value="(\w+)" selected', form))
@@ -213,3 +213,67 @@ async def test_a_viewer_sees_no_number_and_no_button(pages: Pages) -> None:
         assert 'action="/schedules' not in page
     assert "5678" in page
     assert DID in (await operator.get("/schedules/nightly")).text
+
+
+def changed(answer: httpx.Response) -> dict[str, str]:
+    """What the form that changes a schedule holds."""
+    return inputs(answer, action="/schedules/nightly/change")
+
+
+async def test_it_is_changed_from_its_page_and_what_the_form_has_no_field_for_stays(pages: Pages) -> None:
+    asked = {"filter": {"state": "failed"}, "max_items": 7, "rate_per_second": 3, "reason": "shaky"}
+    await pages.services.schedules.create({"name": "nightly", "every": "6h", "replay": asked}, OPERATOR)
+    visitor = await pages.user(Role.OPERATOR, "asha")
+    form = changed(await visitor.get("/schedules/nightly"))
+    assert (form["every"], form["filter"], form["rate_per_second"]) == ("6h", "state=failed", "3")
+    change = {"every": "", "cron": "15 4 * * *", "time_zone": "Asia/Kolkata", "filter": "state=failed&from=7d"}
+    change["change_reason"] = "nights are quieter"
+    answer = await visitor.send("/schedules/nightly/change", **form | change)
+    assert answer.headers["location"] == "/schedules/nightly?said=saved"
+    one = await made(pages)
+    assert (one["cron"], one["every"], one["time_zone"]) == ("15 4 * * *", None, "Asia/Kolkata")
+    assert one["replay"]["filter"] == {"state": ["failed"], "from": ["7d"]}
+    assert (one["replay"]["max_items"], one["replay"]["rate_per_second"], one["replay"]["reason"]) == (7, 3, "shaky")
+    assert "nights are quieter" in text_of(await visitor.get("/audit?subject=schedule%3Anightly"))
+
+
+async def test_a_form_sent_as_it_is_changes_nothing(pages: Pages) -> None:
+    plan = PLAN | {"action": "resend", "map": "agent_id: x7 = a17\ndisposition: Sold = Sale", "reason": "old names"}
+    plan["rate_per_second"] = "10"
+    visitor = await pages.user(Role.OPERATOR)
+    assert (await visitor.send("/schedules", **plan)).status_code == 303
+    before = await made(pages)
+    assert before["replay"]["map"] == {"agent_id": {"x7": "a17"}, "disposition": {"Sold": "Sale"}}
+    form = changed(await visitor.get("/schedules/nightly"))
+    assert (await visitor.send("/schedules/nightly/change", **form)).status_code == 303
+    after = await made(pages)
+    assert {**after, "updated_at": None} == {**before, "updated_at": None}
+    assert "x7 becomes a17" in text_of(await visitor.get("/schedules/nightly"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        ({"cron": ""}, "cron", "say when"),  # it does not stay as it was
+        ({"filter": "state=faild"}, "filter", "did you mean failed"),
+        ({"action": "resend"}, "map", "say which value becomes which"),
+        ({"map": "agent_id: x7 = a17"}, "map", "needs the action resend"),
+        ({"action": "resend", "map": "x7 = a17", "reason": "old"}, "map", "'x7 = a17' must be a field, a colon"),
+        ({"action": "resend", "map": "agent_id: x7 = a = b", "reason": "old"}, "map", "'agent_id: x7 = a = b' must be"),
+        ({"action": "resend", "map": "ucid: 7 = 8", "reason": "old"}, "map", "ucid"),
+        ({"action": "resend", "map": "agent_id: x7 = a17"}, "reason", "say why"),
+    ],
+)
+async def test_a_change_that_is_wrong_is_told_at_its_field_and_nothing_is_changed(
+    pages: Pages, changes: dict[str, str], name: str, said: str
+) -> None:
+    visitor = await pages.user(Role.OPERATOR)
+    await visitor.send("/schedules", **PLAN)
+    before = await made(pages)
+    form = changed(await visitor.get("/schedules/nightly")) | changes
+    answer = await visitor.send("/schedules/nightly/change", **form)
+    assert answer.status_code == 422, answer.text
+    assert said in fault(answer, name)
+    assert changes.items() <= changed(answer).items()  # nothing has to be typed again
+    assert '<details id="change" open>' in answer.text
+    assert await made(pages) == before
