@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_ID = "01937c1e-7a80-7c3e-9f2b-6d1c5a4e8b90"
+DISPOSITION_ID = "01937c1e-7a80-7c3e-9f2b-6d1c5a4e8b90"
 
 DISPOSITION_IN: dict[str, Any] = {
     "account": "acme",
@@ -17,7 +17,7 @@ DISPOSITION_IN: dict[str, Any] = {
 }
 
 RECEIPT: dict[str, Any] = {
-    "id": _ID,
+    "id": DISPOSITION_ID,
     "state": "queued",
     "account": "acme",
     "ucid": "1234567890123456",
@@ -98,7 +98,7 @@ del SUMMARY["duplicate"]
 
 WHOLE: dict[str, Any] = {**SUMMARY, "resent_as": None, "attempts": _ATTEMPTS, "events": _EVENTS}
 
-PAGE: dict[str, Any] = {"items": [SUMMARY], "next": _ID, "previous": None, "total": 1840}
+PAGE: dict[str, Any] = {"items": [SUMMARY], "next": DISPOSITION_ID, "previous": None, "total": 1840}
 
 BATCH_IN: dict[str, Any] = {
     "dispositions": [DISPOSITION_IN, {**DISPOSITION_IN, "account": "acmee", "idempotency_key": "row-2"}]
@@ -155,7 +155,7 @@ FAILURE: dict[str, Any] = {
     "since": "2026-11-25T10:30:00Z",
     "last_at": "2026-11-25T11:02:00Z",
     "sources": ["client:crm"],
-    "sample": _ID,
+    "sample": DISPOSITION_ID,
     "reply": "Invalid agent",
     "acknowledged": True,
     "acknowledged_at": "2026-11-25T11:10:00Z",
@@ -312,108 +312,7 @@ METRICS = """\
 wrapup_dispositions{state="queued"} 3.0
 """
 
-REPLAY_IN: dict[str, Any] = {
-    "filter": {"state": "failed", "cause": ["no_reply", "unreachable"], "from": "24h"},
-    "rate_per_second": 5,
-    "reason": "CloudAgent was down last night",
-}
-
-_REPLAY_ID = "01937c2f-1c40-7a35-b1d2-8f0e6c7a9b13"
-
-PLAN: dict[str, Any] = {
-    "eligible": 58,
-    "left_out": {"newer": 2},
-    "samples": {"eligible": [_ID], "newer": []},
-    "meanings": {"newer": "a newer disposition of its call would be overwritten"},
-}
-
-REPLAY: dict[str, Any] = {
-    "id": _REPLAY_ID,
-    "action": "retry",
-    "state": "running",
-    "actor": "client:crm",
-    "reason": "CloudAgent was down last night",
-    "filter": {"state": ["failed"], "cause": ["no_reply", "unreachable"], "from": "2026-11-24T10:30:00Z"},
-    "map": {},
-    "rate_per_second": 5.0,
-    "max_items": 100000,
-    "extend_max_age": False,
-    "stop_share": 0.5,
-    "stop_after": 50,
-    "left_out": {"newer": 2},
-    "total": 58,
-    "waiting": 47,
-    "skipped": 0,
-    "sent": 3,
-    "delivered": 8,
-    "failed": 0,
-    "superseded": 0,
-    "cancelled": 0,
-    "created_at": "2026-11-25T10:30:00Z",
-    "started_at": "2026-11-25T10:30:00Z",
-    "ended_at": None,
-    "settled_at": None,
-    "schedule_id": None,
-}
-
-_ITEM: dict[str, Any] = {
-    "position": 1,
-    "disposition_id": _ID,
-    "result": "delivered",
-    "why": None,
-    "sent_id": _ID,
-    "at": "2026-11-25T10:30:01Z",
-}
-
-REPLAY_WHOLE: dict[str, Any] = {**REPLAY, "items": [_ITEM], "next": None}
-
 CORRECTION: dict[str, Any] = {"agent_id": "a17", "reason": "the CRM's user map was wrong"}
-
-_SCHEDULED: dict[str, Any] = {
-    "filter": {"state": "failed", "cause": "no_reply", "from": "7d"},
-    "rate_per_second": 5,
-    "extend_max_age": True,
-}
-
-SCHEDULE_IN: dict[str, Any] = {
-    "name": "nightly",
-    "cron": "30 2 * * *",
-    "time_zone": "Asia/Kolkata",
-    "replay": _SCHEDULED,
-}
-
-SCHEDULE: dict[str, Any] = {
-    **SCHEDULE_IN,
-    "every": None,
-    "overlap": "skip",
-    "catch_up": "1h",
-    "paused": False,
-    "next_times": ["2026-11-25T21:00:00Z", "2026-11-26T21:00:00Z"],
-    "actor": "client:crm",
-    "created_at": "2026-11-25T10:30:00Z",
-    "updated_at": "2026-11-25T10:30:00Z",
-}
-
-SCHEDULE_WHOLE: dict[str, Any] = {
-    **SCHEDULE,
-    "runs": [
-        {
-            "due_at": "2026-11-24T21:00:00Z",
-            "kind": "due",
-            "state": "started",
-            "n": 1,
-            "note": None,
-            "replay_id": _REPLAY_ID,
-            "at": "2026-11-24T21:00:00.412000Z",
-        }
-    ],
-}
-
-READY_MADE: dict[str, Any] = {
-    "name": "cloudagent-nightly",
-    "about": "Every night: what failed in the last week for reasons on CloudAgent's side.",
-    "fields": {"cron": "30 2 * * *", "time_zone": "Asia/Kolkata", "replay": _SCHEDULED},
-}
 
 BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "DispositionIn": DISPOSITION_IN,
@@ -444,18 +343,8 @@ BY_SHAPE: Mapping[str, dict[str, Any]] = {
     "UserOnce": USER_ONCE,
     "LinkIn": LINK_IN,
     "Correction": CORRECTION,
-    "ReplayIn": REPLAY_IN,
-    "PlanOut": PLAN,
-    "ReplayOut": REPLAY,
-    "ReplayWhole": REPLAY_WHOLE,
-    "ReplayPage": {"items": [REPLAY], "next": None},
-    "ScheduleIn": SCHEDULE_IN,
-    "ScheduleChange": {"paused": True, "reason": "CloudAgent is being moved"},
-    "ScheduleOut": SCHEDULE,
-    "ScheduleWhole": SCHEDULE_WHOLE,
-    "BackfillIn": {"from": "2026-11-20T00:00:00Z", "to": "2026-11-22T00:00:00Z"},
-    "ReadyMade": READY_MADE,
     "Live": LIVE,
     "Ready": READY,
 }
-"""The example of each shape. They don't stand with the shapes, since FastAPI drops what is null in those."""
+"""The example of each shape, but for those of replays and schedules (replay_examples.py). They don't stand with the
+shapes, since FastAPI drops what is null in those."""

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from app.domain.replays import LONGEST_REASON
-from app.web import examples, problems
+from app.web import examples, problems, replay_examples
 from app.web.accounts import AccountIn, Why
 from app.web.failures import Note
 from app.web.keys import KeyIn, Rotation
@@ -111,7 +111,7 @@ def _make(api: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = dict(problems.SCHEMA)
     schemas.update(_schemas())
     schemas["Correction"] = _correction(schemas["DispositionIn"])
-    for name, example in examples.BY_SHAPE.items():
+    for name, example in {**examples.BY_SHAPE, **replay_examples.BY_SHAPE}.items():
         schemas[name]["examples"] = [example]
     for _, _, operation in operations(document):
         _drop_foreign_422(operation)

@@ -33,7 +33,7 @@ from app.domain.replays import (
     Result,
 )
 from app.services.replays import Plan, read_request, summary
-from app.web import examples
+from app.web import replay_examples
 from app.web.accounts import Why
 from app.web.auth import Operator, Reader, Wired
 from app.web.filters import SCHEMA
@@ -187,7 +187,7 @@ _KEY = {**IDEMPOTENCY_KEY, "description": "The same key with the same body again
         200: {
             "model": PlanOut | ReplayOut,
             "description": "The plan, of a dry run; or the replay that the same key has made before",
-            "content": {"application/json": {"example": examples.PLAN}},
+            "content": {"application/json": {"example": replay_examples.PLAN}},
         },
         **documented(*_BODY_ERRORS, KeyReused),
     },

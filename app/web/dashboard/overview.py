@@ -107,7 +107,8 @@ def _item(need: Need, visitor: Visitor) -> Item:
             about = visitor.sees_failure(about)
             what = f"{number(need.count)} failed: {words.outcome(about['cause'])} ({about['account']})"
             where = f"/failures/{about['id']}"
-            return Item("warn", "failed", what, about["hint"], about["owner"], where, "Mend it", about["since"])
+            click = "Mend it" if visitor.operates else "Look at it"
+            return Item("warn", "failed", what, about["hint"], about["owner"], where, click, about["since"])
         case Kind.MORE_FAILURES:
             what = f"{number(need.count)} more {'kind' if need.count == 1 else 'kinds'} of failures"
             return Item("warn", "failed", what, "The largest stand above.", None, "/failures", "All failures")

@@ -64,6 +64,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "when": when,
+        "moment": moment,
         "number": number,
         "span": span,
         "or_nothing": or_nothing,
@@ -88,6 +89,15 @@ def when(context: Context, value: datetime | None) -> Markup:
     form = "%H:%M:%S" if local.date() == today else "%d %b, %H:%M:%S" if local.year == today.year else "%d %b %Y, %H:%M"
     exact = f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03}Z"
     return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(exact, local.strftime(form))
+
+
+@pass_context
+def moment(context: Context, value: str) -> str | Markup:
+    """When something begins or ends, as a filter has it: a moment, or so long before."""
+    try:
+        return when(context, datetime.fromisoformat(value))
+    except ValueError:
+        return f"{value} before"
 
 
 def number(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from app.services.keys import Scope
 from app.settings import Settings
 from app.web.dashboard import router as dashboard
 from app.web.main import create_app
+from tests.routes import routes
 
 SCHEDULE = {"every": "1h", "replay": {"filter": {"state": "failed"}}}
 WINDOW = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-01T02:00:00Z"}
@@ -81,15 +81,6 @@ OWNED = [
     for (method, path), (scope, _) in ROUTES.items()
     if scope and "{" in path and not path.startswith("/v1/users")
 ]
-
-
-def routes(parent: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Method and path of each route, those of included routers too."""
-    for route in parent.routes:
-        if included := getattr(route, "original_router", None):
-            yield from routes(included)
-        else:
-            yield from ((method, route.path_format) for method in route.methods)
 
 
 def test_the_table_has_every_route_and_no_other() -> None:

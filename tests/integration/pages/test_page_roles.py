@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from app.services.replays import read_request
 from app.services.users import Role
 from app.storage.failures import Wanted
 from app.web.dashboard import router
+from tests.routes import routes
 
 RANK = {role: rank for rank, role in enumerate(Role)}
 
@@ -80,14 +80,6 @@ OWN = {"/sign-out", "/me/password"}  # what a viewer may change: nobody's but th
 
 CHANGING = [(method, path) for method, path in ROUTES if method == "POST"]
 GUARDED = [route for route, (needed, _) in ROUTES.items() if needed is not None]
-
-
-def routes(parent: Any) -> Iterator[tuple[str, str]]:
-    for route in parent.routes:
-        if included := getattr(route, "original_router", None):
-            yield from routes(included)
-        else:
-            yield from ((method, route.path_format) for method in route.methods)
 
 
 def test_the_table_has_every_route_and_no_other() -> None:

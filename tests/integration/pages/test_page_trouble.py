@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from deliveries import UCID, fields
-from visitors import Pages, text_of
+import re
+
+from deliveries import UCID, fields, ucid
+from visitors import Pages, fail, text_of
 
 from app.services.keys import OPERATOR
 from app.services.users import Role
@@ -50,3 +52,29 @@ async def test_the_page_of_a_call_says_that_an_older_one_may_have_come_last(page
     assert warning not in text_of(await visitor.get(f"/calls/acme/{UCID}"))
     pages.sql("UPDATE calls SET after_unknown_at = clock_timestamp()")
     assert warning in text_of(await visitor.get(f"/calls/acme/{UCID}"))
+
+
+async def test_who_may_not_mend_is_not_told_to(pages: Pages) -> None:
+    await fail(pages, ucid(1))
+    viewer, operator = await pages.user(Role.VIEWER), await pages.user(Role.OPERATOR)
+    for path in ("/", "/failures"):
+        assert ">Mend" in (await operator.get(path)).text, path
+        assert ">Mend" not in (await viewer.get(path)).text, path
+
+
+async def test_a_schedule_says_since_when_in_words(pages: Pages) -> None:
+    replay = {"filter": {"state": "failed", "from": "7d", "to": "2026-11-01T00:00:00Z"}}
+    await pages.services.schedules.create({"name": "nightly", "every": "1h", "replay": replay}, OPERATOR)
+    said = text_of(await (await pages.user(Role.VIEWER)).get("/schedules/nightly"))
+    assert "Since 7d before" in said
+    assert re.search(r"Before 01 Nov( 2026)?, 05:30", said)
+
+
+async def test_the_audit_trail_says_causes_in_plain_words(pages: Pages) -> None:
+    one = await fail(pages, ucid(1))
+    pages.sql(
+        "INSERT INTO events (actor, action, disposition_id, reason) VALUES ('worker:w', 'failed', %s, 'no_reply')", one
+    )
+    said = text_of(await (await pages.user(Role.OPERATOR)).get(f"/audit?disposition={one}"))
+    assert "No answer in time" in said
+    assert "no_reply" not in said
