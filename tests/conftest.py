@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from app.embedded.throwaway import ThrowawayServers, throwaway_servers
 from app.settings import Settings
@@ -17,6 +19,10 @@ from app.storage import schema
 from app.storage.engine import make_engine
 from app.storage.tables import metadata
 from app.wiring import Services, open_services
+
+# Examples are judged by what comes out, not by how busy the machine is.
+hypothesis.register_profile("wrapup", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.load_profile("wrapup")
 
 
 @pytest.fixture(scope="session")

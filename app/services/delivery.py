@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -121,7 +120,7 @@ class Pump:
         unsatisfied: frozenset[int] | None = None  # not known yet
         while not self._stopping:
             await self._gather()
-            if (offer := self._slots.offer(unsatisfied)) is None:
+            if self._behind or (offer := self._slots.offer(unsatisfied)) is None:
                 break
             start_by = time.monotonic() + self._settings.start_within
             claim = await self._claim(offer)
@@ -129,13 +128,18 @@ class Pump:
                 self._slots.take(delivery.account_id)
                 task = asyncio.create_task(self._deliver(delivery, start_by))
                 self._in_flight.add(task)
-                task.add_done_callback(partial(self._ended, delivery.account_id))
+                task.add_done_callback(self._ended)
             self._wake_in(claim.opens_in)
             unsatisfied = claim.full
             if not unsatisfied:
                 return
         if unsatisfied:
             self._bell.ring()  # all hands full here; perhaps a sibling has a free one
+
+    @property
+    def _behind(self) -> bool:
+        """True while as many calls wait to be recorded as may be in flight: the database is slower than CloudAgent."""
+        return len(self._in_flight) - self._slots.taken >= self._settings.in_flight
 
     async def _gather(self) -> None:
         """Waits a moment while few slots are free: a claim takes nearly as long for one call as for twenty.
@@ -156,12 +160,10 @@ class Pump:
         if seconds is not None and not self._stopping:
             self._alarm = asyncio.get_running_loop().call_later(max(seconds, _SHORTEST_NAP), self.wake)
 
-    def _ended(self, account_id: int, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
-        self._slots.give_back(account_id)
-        self._freed.set()
         self.ended += 1
-        # There is room again, here and in the account; and in its call something newer may have come meanwhile.
+        # There is room again in the account; and in its call something newer may have come meanwhile.
         self._woken.set()
         if not task.cancelled() and (error := task.exception()):
             # The attempt stays open; when its lease is out it is recorded as of unknown outcome, and repeated.
@@ -181,7 +183,13 @@ class Pump:
             )
 
     async def _deliver(self, delivery: Delivery, start_by: float) -> None:
-        ended = await self._call(delivery, start_by)
+        try:
+            ended = await self._call(delivery, start_by)
+        finally:
+            # Another call may be made while this one is being recorded.
+            self._slots.give_back(delivery.account_id)
+            self._freed.set()
+            self._woken.set()
         verdict = ended.verdict
         log.info(
             "attempt ended",

@@ -46,6 +46,11 @@ class Slots:
             del self._taken[account_id]
 
     @property
+    def taken(self) -> int:
+        """How many calls are under way."""
+        return self._taken.total()
+
+    @property
     def scarce(self) -> bool:
         """True while a claim would bring only a few calls."""
         return self._total - self._kept - self._taken.total() < self._total // _WORTH_A_CLAIM

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 import redis
 from deliveries import CUSTOMER, UCID, ask, ms, open_account, post, pumping, settle, show, ucid, until
+from sqlalchemy import text
 
 from app.broker import QUEUE
 from app.sandbox import Sandbox
@@ -16,6 +17,12 @@ from app.settings import Settings
 from app.wiring import Services
 
 pytestmark = pytest.mark.usefixtures("account")
+
+RECORDS_WAIT = """
+    CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); NEW.finished_at := clock_timestamp(); RETURN NEW; END $$;
+    CREATE TRIGGER wait_for_test BEFORE UPDATE ON attempts FOR EACH ROW EXECUTE FUNCTION wait_for_test()
+"""
 
 
 @pytest.fixture
@@ -196,3 +203,28 @@ async def test_a_pump_with_its_hands_full_does_not_ring_again_and_again(
             deliverer.pump.stop()
             sandbox.hang_up()
     assert wake_ups <= 2  # those that were under way when it filled up
+
+
+async def test_what_waits_to_be_recorded_keeps_no_slot_but_is_bounded(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    await open_account(services, sandbox, "stuck")
+    sandbox.misbehave("stuck", mix="hang=100")
+    for number in range(2):
+        await post(services, ucid(number), account="stuck")
+    for number in range(20):
+        await post(services, ucid(number))
+    for statement in RECORDS_WAIT.split(";\n"):
+        await ask(services, statement)
+    async with services.engine.connect() as slow:
+        await slow.execute(text("SELECT pg_advisory_lock(1)"))
+        async with pumping(settings.model_copy(update={"calls_in_flight": 3})) as deliverer:
+            await sandbox.arrivals(2 + 3)
+            assert await ask(services, "SELECT FROM attempts WHERE finished_at IS NOT NULL") == []
+            await slow.execute(text("SELECT pg_advisory_unlock(1)"))
+            sandbox.misbehave("stuck", mix="")
+            sandbox.hang_up()
+            await settle(services, deliverer)
+    attempts = await ask(services, "SELECT started_at, finished_at FROM attempts")
+    open_at_once = [sum(b.started_at <= a.started_at < b.finished_at for b in attempts) for a in attempts]
+    assert max(open_at_once) == 2 + 3, "as many may wait to be recorded as may be in flight"
