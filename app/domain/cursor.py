@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from app.domain.refusals import quoted, refusal
@@ -31,21 +32,29 @@ class Cursor:
         """As it travels."""
         return f"{self.id}{_NEWER}" if self.newer else str(self.id)
 
+    @property
+    def time(self) -> datetime:
+        """When what is there was made: an id begins with it."""
+        return datetime.fromtimestamp((self.id.int >> 80) / 1000, UTC)
 
-def neighbours(at: Cursor | None, ids: Sequence[UUID], *, more: bool) -> tuple[Cursor | None, Cursor | None]:
+
+def neighbours(
+    at: Cursor | None, ids: Sequence[UUID], *, more: bool, end: UUID | None = None
+) -> tuple[Cursor | None, Cursor | None]:
     """The cursors before and behind a page that was read at ``at`` and holds ``ids``, newest first.
 
-    ``more``: there is more in the direction of ``at``. In the other one there is what the reader comes from.
+    ``more``: there is more in the direction of ``at``; behind ``end``, if it was looked for up to there and the page is
+    not full. In the other direction there is what the reader comes from.
     """
     newer = at is not None and at.newer
-    if not ids:
-        # Nothing newer: what the reader comes from, the place itself included. Nothing older: the same, mirrored.
-        if at is None:
-            return None, None
-        return (None, Cursor(_beside(at.id, 1))) if newer else (Cursor(_beside(at.id, -1), newer=True), None)
-    before = Cursor(ids[0], newer=True) if (more if newer else at is not None) else None
-    behind = Cursor(ids[-1]) if (newer or more) else None
-    return before, behind
+    onward = Cursor(end or (ids[0] if newer else ids[-1]), newer) if more else None
+    if at is None:
+        return None, onward
+    if ids:
+        back = Cursor(ids[-1] if newer else ids[0], not newer)
+    else:  # what the reader comes from, the place itself included
+        back = Cursor(_beside(at.id, 1 if newer else -1), not newer)
+    return (onward, back) if newer else (back, onward)
 
 
 def _beside(place: UUID, step: int) -> UUID:

@@ -31,13 +31,15 @@ _ALL = 1 << 62
 class Page:
     """A page of a list, newest first. ``next`` leads to the older one, ``previous`` back; None where there is none.
 
-    ``total``: of all that the filter takes, where it is known without counting.
+    ``total``: of all that the filter takes, where it is known without counting. ``partial``: the page is not full, and
+    there may be others yet; there was too much to look through for one page.
     """
 
     items: Sequence[dict[str, Any]]
     next: Cursor | None
     previous: Cursor | None
     total: int | None
+    partial: bool
 
 
 class Reports:
@@ -58,8 +60,8 @@ class Reports:
         """A page of what the filter takes, from a cursor on."""
         async with self._engine.connect() as connection:
             found = await lists.page(connection, wanted, after, limit=limit)
-        before, behind = neighbours(after, [row.id for row in found.rows], more=found.more)
-        return Page([summary(row) for row in found.rows], behind, before, found.total)
+        before, behind = neighbours(after, [row.id for row in found.rows], more=found.more, end=found.end)
+        return Page([summary(row) for row in found.rows], behind, before, found.total, found.end is not None)
 
     async def all(
         self, wanted: Filter, *, after: Cursor | None = None, limit: int | None = None

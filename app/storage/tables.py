@@ -170,15 +170,24 @@ dispositions = Table(
     ),
     Index("dispositions_failed", "account_id", "cause", "id", postgresql_where=text("state = 'failed'")),
     Index("dispositions_failed_by_agent", "account_id", "agent_id", "id", postgresql_where=text("state = 'failed'")),
+    Index("dispositions_failed_by_did", "account_id", "did", "id", postgresql_where=text("state = 'failed'")),
+    Index("dispositions_failed_by_code", "account_id", "disposition", "id", postgresql_where=text("state = 'failed'")),
+    Index(
+        "dispositions_failed_by_source",
+        "account_id",
+        "source",
+        "id",
+        postgresql_where=text("state = 'failed' AND source IS NOT NULL"),
+    ),
     Index("dispositions_by_state", "account_id", "state", "id"),
     Index("dispositions_by_age", "created_at", postgresql_using="brin"),  # for pruning: they come in this order
     Index("dispositions_resent", "resent_from", postgresql_where=text("resent_from IS NOT NULL")),
     Index("dispositions_by_reference", "reference", "id", postgresql_where=text("reference IS NOT NULL")),
-    Index("dispositions_by_source", "source", "id", postgresql_where=text("source IS NOT NULL")),
 )
 
 # What dispositions are looked up by and never changes: indexed here, it costs one entry for each disposition, and in
-# its own row one for each change of its state. A trigger writes it.
+# its own row one for each change of its state. A trigger writes it. Each index has all that a row has, so that a walk
+# along one sees whether the other conditions hold without going to the row.
 lookups = Table(
     "lookups",
     metadata,
@@ -187,9 +196,36 @@ lookups = Table(
     Column("agent_id", Text, nullable=False),
     Column("did", Text, nullable=False),
     Column("disposition", Text, nullable=False),
-    Index("lookups_by_agent", "account_id", "agent_id", "disposition_id"),
-    Index("lookups_by_did", "account_id", "did", "disposition_id"),
-    Index("lookups_by_code", "account_id", "disposition", "disposition_id"),
+    Column("source", Text),
+    Index(
+        "lookups_by_agent",
+        "account_id",
+        "agent_id",
+        "disposition_id",
+        postgresql_include=["did", "disposition", "source"],
+    ),
+    Index(
+        "lookups_by_did",
+        "account_id",
+        "did",
+        "disposition_id",
+        postgresql_include=["agent_id", "disposition", "source"],
+    ),
+    Index(
+        "lookups_by_code",
+        "account_id",
+        "disposition",
+        "disposition_id",
+        postgresql_include=["agent_id", "did", "source"],
+    ),
+    Index(
+        "lookups_by_source",
+        "account_id",
+        "source",
+        "disposition_id",
+        postgresql_include=["agent_id", "did", "disposition"],
+        postgresql_where=text("source IS NOT NULL"),
+    ),
 )
 
 attempts = Table(

@@ -110,6 +110,7 @@ async def list_dispositions(request: Request, services: Wired, caller: Reader) -
             "next": page.next and str(page.next),
             "previous": page.previous and str(page.previous),
             "total": page.total,
+            "partial": page.partial,
         }
     )
 

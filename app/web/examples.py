@@ -98,7 +98,7 @@ del SUMMARY["duplicate"]
 
 WHOLE: dict[str, Any] = {**SUMMARY, "resent_as": None, "attempts": _ATTEMPTS, "events": _EVENTS}
 
-PAGE: dict[str, Any] = {"items": [SUMMARY], "next": DISPOSITION_ID, "previous": None, "total": 1840}
+PAGE: dict[str, Any] = {"items": [SUMMARY], "next": DISPOSITION_ID, "previous": None, "total": 1840, "partial": False}
 
 BATCH_IN: dict[str, Any] = {
     "dispositions": [DISPOSITION_IN, {**DISPOSITION_IN, "account": "acmee", "idempotency_key": "row-2"}]

@@ -215,6 +215,10 @@ class DispositionPage(BaseModel):
     next: str | None = Field(description="The cursor of the older page; null on the last.")
     previous: str | None = Field(description="The cursor of the newer page; null on the first.")
     total: int | None = Field(description="Of all that the filter takes; null where they would have to be counted.")
+    partial: bool = Field(
+        description="True if the page is not full, even empty, and others may be behind `next` (or `previous`, going "
+        "back): of what was looked through for it too little matched."
+    )
 
 
 class StatsOut(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -40,6 +41,29 @@ def test_a_page_knows_what_is_before_and_behind_it(
     at: Cursor | None, ids: list[UUID], more: bool, before: Cursor | None, behind: Cursor | None
 ) -> None:
     assert neighbours(at, ids, more=more) == (before, behind)
+
+
+@pytest.mark.parametrize(
+    ("at", "ids", "before", "behind"),
+    [
+        (None, [], None, Cursor(ONE)),
+        (None, [THREE, TWO], None, Cursor(ONE)),
+        (Cursor(THREE), [TWO], Cursor(TWO, newer=True), Cursor(ONE)),
+        (Cursor(THREE), [], Cursor(TWO, newer=True), Cursor(ONE)),
+    ],
+)
+def test_a_page_that_was_not_filled_leads_on_from_where_it_was_looked_for(
+    at: Cursor | None, ids: list[UUID], before: Cursor | None, behind: Cursor | None
+) -> None:
+    assert neighbours(at, ids, more=True, end=ONE) == (before, behind)
+    if at is not None:
+        _, forth = neighbours(Cursor(ONE, newer=True), ids, more=True, end=THREE)
+        assert neighbours(Cursor(ONE, newer=True), ids, more=True, end=THREE)[0] == Cursor(THREE, newer=True)
+        assert forth == (Cursor(TWO) if not ids else Cursor(ids[-1]))
+
+
+def test_a_cursor_tells_when_what_is_there_was_made() -> None:
+    assert Cursor(UUID("01936ad0-6800-7000-8000-000000000000")).time == datetime(2024, 11, 26, 23, 31, 3, 296_000, UTC)
 
 
 @pytest.mark.parametrize("number", [0, (1 << 128) - 1])

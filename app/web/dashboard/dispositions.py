@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from app.domain.cursor import parse_cursor
+from app.domain.cursor import Cursor, parse_cursor
 from app.domain.errors import InvalidInput
 from app.domain.failures import Owner
 from app.domain.filters import CAUSES, Filter, parse_filter
@@ -83,7 +83,7 @@ async def show_list(
     if (cleaned := clean(asked, zone)) != asked:
         return RedirectResponse(address("/dispositions", grouped(cleaned)), 303)
     conditions = _conditions(asked)
-    page, faults = Page([], None, None, None), []
+    page, place, faults = Page([], None, None, None, partial=False), None, []
     try:
         wanted = wanted_by(conditions, visitor.caller)
         place = parse_cursor("cursor", cursor) if cursor else None
@@ -97,6 +97,7 @@ async def show_list(
         faults=faults,
         items=[*map(visitor.sees, page.items)],
         total=page.total,
+        looked_to=_looked_to(page, place),
         chosen=lambda name: conditions.get(name, []),
         first=lambda name: conditions.get(name, [""])[0],
         kept=_kept(conditions),
@@ -112,6 +113,12 @@ async def show_list(
         older=address("/dispositions", conditions, cursor=page.next) if page.next else None,
         filter=urlencode(conditions, doseq=True),
     )
+
+
+def _looked_to(page: Page, at: Cursor | None) -> datetime | None:
+    """How far was looked for a page that is not full and may not be the last."""
+    onward = page.previous if at is not None and at.newer else page.next
+    return onward.time if page.partial and onward else None
 
 
 @router.get("/dispositions.{kind}")
