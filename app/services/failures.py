@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.errors import NotFound
 from app.domain.failures import Thing, Trouble, advise, advise_hold
 from app.domain.lifecycle import WAITING
+from app.domain.replays import Action
 from app.services.keys import Caller
 from app.storage import accounts, events, failures, reports
 from app.storage.failures import Failure, Wanted
@@ -72,6 +74,26 @@ class Failures:
                 account_id = await failures.reopen(connection, failure_id)
                 await _tell(connection, failure_id, account_id, caller, "failure reopened", reason)
             return shown(replace(before, acknowledged_at=None))
+
+
+async def reopen_left(connection: AsyncConnection, replay: Row[Any], actor: str) -> None:
+    """Opens the failures again that a replay was to correct, if it ended before all of it was done.
+
+    They were noted as known when it started (mending.py), and nobody is at what is left of them any more.
+    """
+    if replay.action != Action.RESEND or replay.started_at is None or not replay.waiting:
+        return
+    for failure_id in map(UUID, replay.filter.get("failure", ())):
+        if (account_id := await failures.reopen(connection, failure_id)) is not None:
+            why = f"the replay {replay.id} ended with {replay.waiting} not corrected"
+            await events.tell(
+                connection,
+                actor=actor,
+                action="failure reopened",
+                subject=f"failure:{failure_id}",
+                account_id=account_id,
+                reason=why,
+            )
 
 
 def shown(failure: Failure) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Mending:
 
     What is corrected leaves its group. What of the group stays behind (skipped, or of a call that has a newer one) has
     been looked at too: without the note, people would be sent to it again. It is open again as soon as one more fails
-    in the same way.
+    in the same way, or the replay is ended before its time (``reopen_left`` in failures.py).
     """
 
     replays: Replays

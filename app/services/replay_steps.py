@@ -24,6 +24,7 @@ from app.domain.disposition import parse_disposition
 from app.domain.errors import InvalidInput
 from app.domain.replays import Action, Order, ReplayState, Result, Why, must_stop
 from app.services.actions import correction
+from app.services.failures import reopen_left
 from app.services.replays import effect, tell_of
 from app.storage import actions, dispositions, events
 from app.storage import replays as rows
@@ -178,6 +179,7 @@ class ReplaySteps:
 
     async def _end(self, connection: AsyncConnection, row: Row[Any], state: ReplayState) -> Row[Any]:
         await events.tell(connection, **tell_of(row, self._name, f"replay {state}", effect(row)))
+        await reopen_left(connection, row, self._name)
         ended = {"state": state, "ended_at": func.clock_timestamp(), "look_at": func.clock_timestamp()}
         return await rows.change(connection, row.id, ended)
 

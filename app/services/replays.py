@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.errors import Fault, InvalidInput, KeyReused, NotFound, StateConflict
 from app.domain.replays import Order, ReplayState, Result, Why, needs_reason, parse_order, truth
+from app.services.failures import reopen_left
 from app.services.keys import Caller
 from app.storage import events
 from app.storage import replays as rows
@@ -131,6 +132,7 @@ class Replays:
                     f"Replay {replay_id} is {replay.state}. Only one that has not ended can be cancelled."
                 )
             await events.tell(connection, **_event("replay cancelled", replay, caller.actor, reason))
+            await reopen_left(connection, replay, caller.actor)
             ended = {"state": ReplayState.CANCELLED, "ended_at": func.clock_timestamp()}
             return await rows.change(connection, replay_id, ended | {"look_at": func.clock_timestamp()})
 

@@ -152,7 +152,8 @@ _ACKNOWLEDGE = text("""
 """)
 
 _REOPEN = text("""
-    UPDATE failures SET acknowledged_at = NULL WHERE id = :id AND n > 0 RETURNING account_id
+    UPDATE failures SET acknowledged_at = NULL WHERE id = :id AND n > 0 AND acknowledged_at IS NOT NULL
+    RETURNING account_id
 """)
 
 
@@ -164,5 +165,5 @@ async def acknowledge(connection: AsyncConnection, failure_id: UUID, *, actor: s
 
 
 async def reopen(connection: AsyncConnection, failure_id: UUID) -> int | None:
-    """Takes the mark off; gives the failure's account, None if there is no such failure any more."""
+    """Takes the mark off; gives the failure's account, None if it bears none, or is not there any more."""
     return (await connection.scalars(_REOPEN, {"id": failure_id})).one_or_none()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from app.domain.corrections import MAPPABLE
@@ -220,6 +221,19 @@ def source(name: str) -> str:
 def result(name: str) -> str:
     """Where one item of a replay stands."""
     return "On its way" if name == Result.SENT else RESULTS[name]
+
+
+_DAILY = re.compile(r"([0-9]{1,2}) ([0-9]{1,2}) \* \* \*")
+_HOURLY = re.compile(r"([0-9]{1,2}) \* \* \* \*")
+
+
+def cron(expression: str) -> str | None:
+    """The commonest cron expressions in plain words; None for the others, which speak for themselves."""
+    if (daily := _DAILY.fullmatch(expression)) is not None:
+        return f"every day at {int(daily[2]):02}:{int(daily[1]):02}"
+    if (hourly := _HOURLY.fullmatch(expression)) is not None:
+        return f"every hour at {int(hourly[1])} min past"
+    return None
 
 
 def mappable() -> str:

@@ -50,7 +50,7 @@ async def test_a_form_makes_a_schedule_and_its_page_shows_when_it_comes_next(pag
     assert expected.items() <= one["replay"].items()
     page = await visitor.get("/schedules/nightly")
     assert all(f'datetime="{time:%Y-%m-%dT%H:%M}' in page.text for time in one["next_times"])
-    assert "30 2 * * * in Asia/Kolkata" in text_of(page)
+    assert "every day at 02:30 ( 30 2 * * * ) in Asia/Kolkata" in text_of(page)
     assert "asha schedule created schedule nightly" in text_of(await visitor.get("/audit"))
     assert 'href="/schedules"' in (await visitor.get("/replays")).text
 

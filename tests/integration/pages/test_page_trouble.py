@@ -62,6 +62,14 @@ async def test_who_may_not_mend_is_not_told_to(pages: Pages) -> None:
         assert ">Mend" not in (await viewer.get(path)).text, path
 
 
+async def test_what_was_given_up_says_after_what_in_words(pages: Pages) -> None:
+    one = await fail(pages, ucid(1), cause="expired")
+    pages.sql("UPDATE dispositions SET state = 'queued', outcome = 'no_reply', attempt_count = 1 WHERE id = %s", one)
+    pages.sql("UPDATE dispositions SET state = 'failed' WHERE id = %s", one)
+    said = text_of(await (await pages.user(Role.VIEWER)).get("/failures"))
+    assert "Too old: it waited too long: No answer in time" in said
+
+
 async def test_a_schedule_says_since_when_in_words(pages: Pages) -> None:
     replay = {"filter": {"state": "failed", "from": "7d", "to": "2026-11-01T00:00:00Z"}}
     await pages.services.schedules.create({"name": "nightly", "every": "1h", "replay": replay}, OPERATOR)
