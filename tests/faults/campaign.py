@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import logging
 import shutil
 import signal
 import sys
@@ -89,6 +90,7 @@ def main() -> int:
     options = _options()
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has SIGINT ignored for what it runs behind
         signal.signal(number, signal.default_int_handler)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # that a proxy's connections are cut is no news
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     ok = True
     line = ""

@@ -2,7 +2,8 @@
 
 It imports nothing of Wrapup's, and reads only what is in the run's folder: what clients were told (``told.ndjson``),
 what the stand-in for CloudAgent saw (``cloudagent.ndjson``), what ``wrapup audit export`` says (``export.ndjson``), and
-for the apiKeys (``secrets.txt``, one a line) everything that the processes said (``*.log``).
+for the apiKeys (``secrets.txt``, one a line) everything that the processes said (``*.log``). How long a lease is
+(``lease.txt``, in seconds) it is told.
 
 ``python tests/faults/checker.py FOLDER`` checks one folder again. Exit status 1: a promise was broken.
 """
@@ -40,6 +41,7 @@ class Findings:
     out_of_order: list[str] = field(default_factory=list)
     unaudited: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
+    after_the_lease: list[str] = field(default_factory=list)
     in_spite_of_hold: list[str] = field(default_factory=list)
     harmed: list[str] = field(default_factory=list)  # accounts, by the trouble of others
     leaked: list[str] = field(default_factory=list)  # apiKeys
@@ -66,13 +68,18 @@ class Findings:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a run. ``calm``: accounts for which nothing goes wrong at CloudAgent."""
+    """What is known of a run.
+
+    ``lease``: how long after its attempt began a call may reach CloudAgent. ``calm``: accounts for which nothing goes
+    wrong at CloudAgent.
+    """
 
     told: Sequence[Record]
     arrivals: Sequence[Record]
     exported: Sequence[Record]
     said: Mapping[str, str] = field(default_factory=dict)
     secrets: Sequence[str] = ()
+    lease: timedelta = timedelta.max
     calm: Sequence[str] = ()
 
     @classmethod
@@ -89,6 +96,7 @@ class Evidence:
                 if path.is_file() and path.name != "secrets.txt"
             },
             secrets=(folder / "secrets.txt").read_text().split(),
+            lease=timedelta(seconds=float((folder / "lease.txt").read_text())),
             calm=sorted({one["account"] for one in told if one.get("calm")}),
         )
 
@@ -102,6 +110,7 @@ def check(evidence: Evidence) -> Findings:
     found.out_of_order += _out_of_order(book)
     found.unaudited += _unaudited(book)
     _count_repeats(book, found)
+    found.after_the_lease += _after_the_lease(book)
     found.in_spite_of_hold += _in_spite_of_hold(book)
     found.harmed += [
         f"{one['id']} of {one['account']} has failed: {one['cause']}"
@@ -199,16 +208,23 @@ def _unaudited(book: _Book) -> Iterator[str]:
 
 
 def _count_repeats(book: _Book, found: Findings) -> None:
-    """Promise 4: a repeat needs an attempt before it that is recorded as failed or of unknown outcome."""
-    again: set[str] = set()
+    """Promise 4: a repeat needs an attempt before it that is recorded as failed or of unknown outcome.
+
+    And none is called once a later one was: what it was called for was over by then, with its lease.
+    """
+    last: dict[str, int] = {}
     for arrival in book.evidence.arrivals:
         one = book.of_attempt.get(arrival["request_id"])
         if one is None:
             continue
-        if one["id"] in again:
+        attempt = book.attempts[arrival["request_id"]]
+        if one["id"] in last:
             found.repeats += 1
-            _explain(one, book.attempts[arrival["request_id"]], found)
-        again.add(one["id"])
+            if attempt["number"] < last[one["id"]]:
+                found.unexplained.append(f"attempt {attempt['id']} of {one['id']} was called after a later one")
+            else:
+                _explain(one, attempt, found)
+        last[one["id"]] = max(attempt["number"], last.get(one["id"], 0))
 
 
 def _explain(one: Record, attempt: Record, found: Findings) -> None:
@@ -224,6 +240,14 @@ def _explain(one: Record, attempt: Record, found: Findings) -> None:
         found.timeouts += 1
     else:
         found.failures += 1
+
+
+def _after_the_lease(book: _Book) -> Iterator[str]:
+    """What promises 3 and 4 rest on: when the lease is out, and somebody else may have the call, nothing is sent."""
+    for arrival in book.evidence.arrivals:
+        attempt = book.attempts.get(arrival["request_id"])
+        if attempt and _time(arrival["arrived_at"]) - _time(attempt["started_at"]) > book.evidence.lease:
+            yield f"CloudAgent was called for attempt {attempt['id']} after its lease was out"
 
 
 def _in_spite_of_hold(book: _Book) -> Iterator[str]:

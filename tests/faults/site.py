@@ -167,6 +167,7 @@ class Site:
         assert ran.status == 0, ran.err
         (self.folder / "export.ndjson").write_text(ran.out)
         (self.folder / "secrets.txt").write_text("\n".join(self.api_keys.values()))
+        (self.folder / "lease.txt").write_text(f"{LEASE:g}")
         for log in self.wrapup.folder.glob("*.log"):
             log.rename(self.folder / log.name)
 

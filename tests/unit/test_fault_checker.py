@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,11 @@ FIRST, SECOND = GOOD.exported
                 "arrivals": [GOOD.arrivals[0], arrival("a0", 5.4), *GOOD.arrivals[1:]],
             },
         ),
+        (
+            "unexplained",
+            {"arrivals": [GOOD.arrivals[0], *GOOD.arrivals[2:4], arrival("a2", 8.9), GOOD.arrivals[4]]},
+        ),
+        ("after the lease", {"lease": timedelta(seconds=0.1)}),
         (
             "in spite of hold",
             {
