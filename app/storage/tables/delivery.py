@@ -1,4 +1,4 @@
-"""The tables. The migrations make them; ``alembic check`` in the tests proves that both say the same."""
+"""Accounts and calls, dispositions with their attempts and events, and the processes that deliver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -24,16 +23,8 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData()
-
-TIME = DateTime(timezone=True)
-
-
-def _created() -> Column[object]:
-    return Column("created_at", TIME, nullable=False, server_default=func.clock_timestamp())
-
+from app.storage.tables.metadata import TIME, created, metadata
 
 accounts = Table(
     "accounts",
@@ -55,7 +46,7 @@ accounts = Table(
     Column("hold_cause", Text),  # None: not on hold. "operator", or the outcome that caused it
     Column("hold_reason", Text),
     Column("held_at", TIME),
-    _created(),
+    created(),
     Column("updated_at", TIME, nullable=False, server_default=func.clock_timestamp()),
 )
 
@@ -152,7 +143,7 @@ dispositions = Table(
     Column("callback_format", Text),  # overrides the account's, once it was refused
     Column("next_attempt_at", TIME),
     Column("max_age_seconds", Integer, nullable=False),
-    _created(),
+    created(),
     Column("finished_at", TIME),
     Column("expires_at", TIME, nullable=False),
     Column("superseded_by", Uuid),
@@ -284,60 +275,6 @@ events = Table(
     Index("events_by_time", "at", postgresql_using="brin"),  # they come in the order of time
 )
 
-# A client has one current key, and after a rotation its older ones for a while: rows of the same name.
-keys = Table(
-    "keys",
-    metadata,
-    Column("id", Integer, Identity(always=True), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("prefix", Text, nullable=False),
-    Column("digest", LargeBinary, nullable=False, unique=True),
-    Column("scopes", ARRAY(Text), nullable=False),
-    Column("accounts", ARRAY(Text), nullable=False, server_default=text("'{}'")),  # empty: all
-    _created(),
-    Column("expires_at", TIME),
-    Column("replaced_at", TIME),  # by a newer one of this client
-    Column("revoked_at", TIME),
-    Column("last_used_at", TIME),
-    Index("keys_current", "name", unique=True, postgresql_where=text("replaced_at IS NULL")),
-)
-
-users = Table(
-    "users",
-    metadata,
-    Column("id", Integer, Identity(always=True), primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("role", Text, nullable=False),
-    Column("password_hash", Text),  # argon2id. None: signs in by a link or through a proxy only
-    _created(),
-    Column("disabled_at", TIME),
-    Column("signed_in_at", TIME),
-    CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="users_role"),
-)
-
-# Who is signed in on the pages. The browser holds the token, we its digest: a session ends when its row goes.
-sessions = Table(
-    "sessions",
-    metadata,
-    Column("digest", LargeBinary, primary_key=True),
-    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
-    Column("address", Text, nullable=False),
-    _created(),
-    Column("expires_at", TIME, nullable=False),
-    Index("sessions_of_user", "user_id"),
-)
-
-# Signs one user in, once: its row goes when it is used.
-sign_in_links = Table(
-    "sign_in_links",
-    metadata,
-    Column("digest", LargeBinary, primary_key=True),
-    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
-    _created(),
-    Column("expires_at", TIME, nullable=False),
-    Index("sign_in_links_of_user", "user_id"),
-)
-
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -346,7 +283,7 @@ idempotency_keys = Table(
     Column("key", Text, primary_key=True),
     Column("print", LargeBinary, nullable=False),
     Column("disposition_id", Uuid, nullable=False),
-    _created(),
+    created(),
     Index("idempotency_keys_by_age", "created_at"),
 )
 
@@ -360,170 +297,4 @@ processes = Table(
     Column("seen_at", TIME, nullable=False, server_default=func.clock_timestamp()),
     Column("consumed_at", TIME),  # when it last took a wake-up from the broker
     Column("rate", Double, nullable=False, server_default="0"),  # attempts that it brings to their end, a second
-)
-
-# Counts. A trigger appends what each statement changed; the scheduler folds it. Nobody waits for a hot row, and a
-# count costs the same at any number of dispositions.
-count_deltas = Table(
-    "count_deltas",
-    metadata,
-    Column("at", TIME, nullable=False, server_default=func.now()),
-    Column("account_id", Integer, nullable=False),
-    Column("kind", Text, nullable=False),  # "state", "attempt", "latency", "latency_ms"
-    Column("key", Text, nullable=False),
-    Column("n", BigInteger, nullable=False),
-)
-
-counts = Table(
-    "counts",
-    metadata,
-    Column("account_id", Integer, primary_key=True),
-    Column("kind", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-)
-
-counts_by_minute = Table(
-    "counts_by_minute",
-    metadata,
-    Column("minute", TIME, primary_key=True),
-    Column("account_id", Integer, primary_key=True),
-    Column("kind", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("n", BigInteger, nullable=False),
-)
-
-# What failed, in groups of what one correction mends: the same account, cause, and thing to fix. Triggers put each
-# disposition that fails into its group, and take it out again.
-failures = Table(
-    "failures",
-    metadata,
-    Column("id", Uuid, primary_key=True),  # a digest of what makes it one
-    Column("account_id", Integer, nullable=False),
-    Column("cause", Text, nullable=False),
-    Column("thing", Text, nullable=False),  # a domain.failures.Thing
-    Column("value", Text, nullable=False),
-    Column("n", BigInteger, nullable=False),
-    Column("since", TIME, nullable=False),  # it was empty before
-    Column("last_at", TIME, nullable=False),
-    Column("sources", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    Column("acknowledged_at", TIME),  # None: open, or it came back
-    Column("acknowledged_by", Text),
-    Column("note", Text),
-)
-
-failure_members = Table(
-    "failure_members",
-    metadata,
-    Column("disposition_id", Uuid, primary_key=True),
-    Column("failure_id", Uuid, nullable=False),
-    Index("failure_members_newest", "failure_id", "disposition_id"),
-)
-
-# What the triggers appended. ``n`` below zero: so many have left, and nothing else is told.
-failure_deltas = Table(
-    "failure_deltas",
-    metadata,
-    Column("failure_id", Uuid, nullable=False),
-    Column("account_id", Integer),
-    Column("cause", Text),
-    Column("thing", Text),
-    Column("value", Text),
-    Column("source", Text),
-    Column("n", BigInteger, nullable=False),
-    Column("first_at", TIME),
-    Column("last_at", TIME),
-)
-
-# What is done to all dispositions that a filter takes (app/domain/replays.py). Whoever works at one holds its row.
-replays = Table(
-    "replays",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("action", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("reason", Text),
-    Column("accounts", ARRAY(Text), nullable=False),  # those of the bound key that asked for it; empty: all
-    Column("filter", JSONB, nullable=False),
-    Column("map", JSONB, nullable=False),
-    Column("rate_per_second", Double, nullable=False),
-    Column("max_items", Integer, nullable=False),
-    Column("extend_max_age", Boolean, nullable=False),
-    Column("stop_share", Double, nullable=False),
-    Column("stop_after", Integer, nullable=False),
-    Column("left_out", JSONB, nullable=False),  # how many of those that matched are no items, by why
-    Column("account_ids", ARRAY(Integer), nullable=False),  # of its items
-    # How many items stand where; each step that moves some moves these.
-    Column("total", Integer, nullable=False),
-    Column("waiting", Integer, nullable=False),
-    Column("skipped", Integer, nullable=False, server_default="0"),
-    Column("sent", Integer, nullable=False, server_default="0"),
-    Column("delivered", Integer, nullable=False, server_default="0"),
-    Column("failed", Integer, nullable=False, server_default="0"),
-    Column("superseded", Integer, nullable=False, server_default="0"),
-    Column("cancelled", Integer, nullable=False, server_default="0"),
-    Column("next_at", TIME, nullable=False, server_default=func.clock_timestamp()),  # of its next chunk
-    Column("look_at", TIME, nullable=False, server_default=func.clock_timestamp()),  # what has become of what it sent
-    _created(),
-    Column("started_at", TIME),
-    Column("ended_at", TIME),
-    Column("settled_at", TIME),
-    Column("idempotency_key", Text),
-    Column("print", LargeBinary),
-    Column("schedule_id", Uuid),
-    Index("replays_open", "next_at", postgresql_where=text("settled_at IS NULL")),
-    Index("replays_of_schedule", "schedule_id", postgresql_where=text("schedule_id IS NOT NULL")),
-    Index(
-        "replays_keys", "actor", "idempotency_key", unique=True, postgresql_where=text("idempotency_key IS NOT NULL")
-    ),
-)
-
-replay_items = Table(
-    "replay_items",
-    metadata,
-    Column("replay_id", ForeignKey("replays.id", ondelete="CASCADE"), primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("disposition_id", Uuid, nullable=False),
-    Column("account_id", Integer, nullable=False),
-    Column("result", Text, nullable=False, server_default="waiting"),
-    Column("why", Text),
-    Column("sent_id", Uuid),  # the disposition that was sent: itself, or the corrected one
-    Column("at", TIME),  # when it came to this result
-    Index("replay_items_waiting", "replay_id", "account_id", "position", postgresql_where=text("result = 'waiting'")),
-    Index("replay_items_sent", "replay_id", "position", postgresql_where=text("result = 'sent'")),
-)
-
-# A replay that recurs (app/domain/schedules.py). Who acts on one holds its row.
-schedules = Table(
-    "schedules",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("cron", Text),  # or
-    Column("every_seconds", Integer),
-    Column("time_zone", Text, nullable=False),
-    Column("replay", JSONB, nullable=False),  # as it was asked for: its times are relative to each run
-    Column("accounts", ARRAY(Text), nullable=False),  # those of the bound key that made it; empty: all
-    Column("overlap", Text, nullable=False),
-    Column("catch_up_seconds", Integer, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("next_at", TIME),
-    Column("paused_at", TIME),
-    _created(),
-    Column("updated_at", TIME, nullable=False, server_default=func.clock_timestamp()),
-)
-
-schedule_runs = Table(
-    "schedule_runs",
-    metadata,
-    Column("schedule_id", ForeignKey("schedules.id", ondelete="CASCADE"), primary_key=True),
-    Column("due_at", TIME, primary_key=True),
-    Column("kind", Text, primary_key=True),  # "due", "now" or "backfill"
-    Column("state", Text, nullable=False),
-    Column("n", Integer, nullable=False, server_default="1"),  # so many missed ones in a row are one line
-    Column("note", Text),
-    Column("replay_id", Uuid),
-    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
-    Index("schedule_runs_queued", "schedule_id", postgresql_where=text("state = 'queued'")),
 )
