@@ -62,6 +62,7 @@ class Filter:
     since: datetime | None = None  # accepted then or later
     until: datetime | None = None  # accepted before
     only_accounts: frozenset[str] = field(default_factory=frozenset)  # of a bound key; no condition that was asked for
+    by_number: bool = True  # False: of one who may not see customers' numbers, and so may not try them out either
 
     @property
     def is_empty(self) -> bool:
@@ -143,18 +144,25 @@ def parse_filter(
     now: datetime,
     *,
     only_accounts: frozenset[str] = frozenset(),
+    by_number: bool = True,
     named: Callable[[str], str] = str,
 ) -> Filter:
     """The filter that ``fields`` ask for; each has a value, or a list of values.
 
     Times may be relative: ``24h`` or ``-24h`` is that long before ``now``, and stays that moment. ``named`` gives the
-    name of a field for messages ("filter.cause", "--cause"). Raises ``InvalidInput`` with every fault.
+    name of a field for messages ("filter.cause", "--cause"). Raises ``InvalidInput`` with every fault. Without
+    ``by_number`` a number is refused, and not searched for: who is shown its last digits only could otherwise ask
+    whether it is there.
     """
     values: dict[str, Any] = {}
     faults: list[Fault] = []
     for name, sent in fields.items():
         if (known := _BY_NAME.get(name)) is None:
             faults.append(_unknown(name, named))
+            continue
+        if known.attribute == "dids" and not by_number:
+            message = f"{named(name)} is no condition for your role: customers' numbers are not shown to it in full."
+            faults.append(Fault(named(name), message))
             continue
         try:
             values[known.attribute] = _values(known, named(name), sent)
@@ -169,7 +177,7 @@ def parse_filter(
         faults.append(Fault(to, f"{to}, {until.isoformat()}, is not after {named('from')}, {since.isoformat()}."))
     if faults:
         raise InvalidInput(faults)
-    return Filter(**values, only_accounts=only_accounts)
+    return Filter(**values, only_accounts=only_accounts, by_number=by_number)
 
 
 def to_json(wanted: Filter) -> dict[str, object]:

@@ -46,7 +46,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         of_these = failure_members.c.failure_id.in_(wanted.failures)
         conditions.append(dispositions.c.id.in_(select(failure_members.c.disposition_id).where(of_these)))
     if wanted.search is not None:
-        conditions.append(matches(wanted.search))
+        conditions.append(matches(wanted.search, by_number=wanted.by_number))
     if wanted.since:
         conditions.append(dispositions.c.created_at >= wanted.since)
     if wanted.until:

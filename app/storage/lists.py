@@ -26,7 +26,7 @@ from app.storage.filters import failed_by
 from app.storage.tables import accounts, dispositions, failure_members, lookups
 from app.storage.walks import FIRST, LAST, Bounds, Conditions, Stretch, Walk
 
-STRETCH = Stretch(rows=10_000, looked_up=1_500)
+STRETCH = Stretch(rows=8_000, looked_up=1_500)
 """Of one page, shared by the lanes of its walk."""
 
 _PACE = 200  # rows of a lane after which walks are compared: which of them has come furthest?
@@ -110,7 +110,7 @@ async def _ways(connection: AsyncConnection, wanted: Filter, own: Sequence[Accou
     along one of the conditions. If it leaves others to be looked at, it is that whose rows are fewest in a given time.
     """
     if wanted.search is not None:
-        possible = _meanings(await search.meanings(connection, wanted.search), own)
+        possible = _meanings(await search.meanings(connection, wanted.search, by_number=wanted.by_number), own)
     else:
         possible = _possible(wanted, own)
     ways = [_Way(walk, _conditions(_without(wanted, walk), own)) for walk in possible]
@@ -282,7 +282,7 @@ async def _total(connection: AsyncConnection, wanted: Filter, own: Sequence[Acco
     if NOT_FINAL.intersection(wanted.causes):
         return None
     plain = Filter(states=wanted.states, causes=wanted.causes, accounts=wanted.accounts)
-    if replace(wanted, only_accounts=frozenset()) == plain:
+    if replace(wanted, only_accounts=frozenset(), by_number=True) == plain:
         return _sum(await reports.counts(connection), own, wanted)
     return None
 

@@ -19,6 +19,7 @@ from app.storage.tables import attempts, dispositions
 _LEAST_LETTERS = 3  # of words; shorter ones are in every reply
 
 _NUMBER = re.compile(r"\+?[0-9]{1,20}")
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +61,28 @@ _SAID = f"""
 """
 
 
-async def meanings(connection: AsyncConnection, wanted: str) -> Meanings:
-    """What the text may mean."""
+async def meanings(connection: AsyncConnection, wanted: str, *, by_number: bool) -> Meanings:
+    """What the text may mean. Without ``by_number`` no DID, and no words with digits: replies may hold numbers."""
     ids: list[UUID] = []
     failures: list[UUID] = []
     if (identity := _uuid(wanted)) is not None:
         ids = [identity, *(await connection.scalars(_ATTEMPT, {"id": identity})).all()]
-    elif words := _words(wanted):
+    elif words := _words(wanted, by_number=by_number):
         failures = [*(await connection.scalars(text(_FAILURES), words)).all()]
         ids = [*(await connection.scalars(text(_ATTEMPTS), {"words": words["words"]})).all()]
-    return Meanings(wanted, ids, _ucids(wanted), _numbers(wanted), failures)
+    return Meanings(wanted, ids, _ucids(wanted), _numbers(wanted) if by_number else [], failures)
 
 
-def matches(wanted: str) -> ColumnElement[bool]:
+def matches(wanted: str, *, by_number: bool) -> ColumnElement[bool]:
     """The same as a condition on ``dispositions``, for what goes through all that a filter takes."""
     here = dispositions.c
     if (identity := _uuid(wanted)) is not None:
         return or_(here.id == identity, here.id.in_(select(attempts.c.disposition_id).where(attempts.c.id == identity)))
     meant = [here.agent_id == wanted, here.disposition == wanted, here.reference == wanted]
-    meant += [here.ucid.in_(_ucids(wanted)), here.did.in_(_numbers(wanted))]
-    if words := _words(wanted):
+    meant.append(here.ucid.in_(_ucids(wanted)))
+    if by_number:
+        meant.append(here.did.in_(_numbers(wanted)))
+    if words := _words(wanted, by_number=by_number):
         meant.append(text(_SAID).bindparams(**words))  # type: ignore[arg-type]  # a text is a condition, too
     return or_(*meant)
 
@@ -101,9 +104,9 @@ def _numbers(wanted: str) -> list[str]:
     return [digits, f"+{digits}"] if _NUMBER.fullmatch(wanted) else []
 
 
-def _words(wanted: str) -> dict[str, str]:
+def _words(wanted: str, *, by_number: bool) -> dict[str, str]:
     """Patterns for words of a reply; none if it can't be such."""
-    if len(wanted) < _LEAST_LETTERS or _NUMBER.fullmatch(wanted):
+    if len(wanted) < _LEAST_LETTERS or _NUMBER.fullmatch(wanted) or (_DIGIT.search(wanted) and not by_number):
         return {}
     return {
         "words": _part(wanted),

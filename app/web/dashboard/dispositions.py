@@ -19,14 +19,13 @@ from app.domain.errors import InvalidInput
 from app.domain.failures import Owner
 from app.domain.filters import CAUSES, Filter, parse_filter
 from app.domain.lifecycle import FINAL, State
-from app.services.keys import Caller
 from app.services.reports import Page
 from app.web import exports
 from app.web.auth import Wired
 from app.web.dashboard import words
 from app.web.dashboard.rendering import address, milliseconds, render
 from app.web.dashboard.routing import PageRoute
-from app.web.dashboard.visitors import Operator, OperatorForm, Viewer
+from app.web.dashboard.visitors import Operator, OperatorForm, Viewer, Visitor
 from app.web.dispositions import COLUMNS
 from app.web.shapes import NO_NUL
 
@@ -85,7 +84,7 @@ async def show_list(
     conditions = _conditions(asked)
     page, place, faults = Page([], None, None, None, partial=False), None, []
     try:
-        wanted = wanted_by(conditions, visitor.caller)
+        wanted = wanted_by(conditions, visitor)
         place = parse_cursor("cursor", cursor) if cursor else None
         page = await services.reports.page(wanted, after=place, limit=PAGE_SIZE)
     except InvalidInput as refused:
@@ -107,7 +106,7 @@ async def show_list(
         sinces=_SINCES,
         since=_local(conditions.get("from", [""])[0], zone).replace("T", " ") or conditions.get("from", [""])[0],
         causes=CAUSES,
-        texts=_TEXTS,
+        texts=[name for name in _TEXTS if visitor.sees_numbers or name != "did"],
         before=_local(conditions.get("to", [""])[0], zone),
         newer=address("/dispositions", conditions, cursor=page.previous) if page.previous else None,
         older=address("/dispositions", conditions, cursor=page.next) if page.next else None,
@@ -125,7 +124,7 @@ def _looked_to(page: Page, at: Cursor | None) -> datetime | None:
 async def give_file(kind: exports.Format, request: Request, services: Wired, visitor: Viewer) -> Response:
     """All that the filter in the address takes, as a file; for viewers without what is not for them."""
     asked = clean(request.query_params.multi_items(), ZoneInfo(services.settings.time_zone))
-    found = services.reports.all(wanted_by(_conditions(asked), visitor.caller))
+    found = services.reports.all(wanted_by(_conditions(asked), visitor))
     return await exports.as_file(found, COLUMNS, kind, "dispositions", seen=visitor.sees)
 
 
@@ -191,7 +190,7 @@ async def show_call(
     visitor: Viewer,
 ) -> Response:
     """A call with all of its dispositions."""
-    wanted = wanted_by({"account": [account], "ucid": [ucid]}, visitor.caller)
+    wanted = wanted_by({"account": [account], "ucid": [ucid]}, visitor)
     page = await services.reports.page(wanted, after=None, limit=1000)
     return render(
         request,
@@ -247,9 +246,10 @@ def _without(conditions: Mapping[str, Sequence[str]], name: str, value: str) -> 
     return {each: [one for one in values if each != name or one != value] for each, values in conditions.items()}
 
 
-def wanted_by(conditions: Mapping[str, Sequence[str]], caller: Caller) -> Filter:
-    """The filter of these conditions, for what is the caller's. Raises ``InvalidInput``."""
-    return parse_filter(conditions, datetime.now(UTC), only_accounts=caller.accounts)
+def wanted_by(conditions: Mapping[str, Sequence[str]], visitor: Visitor) -> Filter:
+    """The filter of these conditions, for what is the visitor's to see. Raises ``InvalidInput``."""
+    own = visitor.caller.accounts
+    return parse_filter(conditions, datetime.now(UTC), only_accounts=own, by_number=visitor.sees_numbers)
 
 
 def timeline(one: Mapping[str, Any]) -> list[Step]:

@@ -44,7 +44,7 @@ async def show(failure_id: UUID, request: Request, services: Wired, visitor: Vie
     """One failure, with what can be done about it."""
     one = await services.failures.get(failure_id, visitor.caller)
     conditions = {"failure": [str(failure_id)]}
-    page = await services.reports.page(wanted_by(conditions, visitor.caller), after=None, limit=_SAMPLES)
+    page = await services.reports.page(wanted_by(conditions, visitor), after=None, limit=_SAMPLES)
     return render(
         request,
         "failure.html",

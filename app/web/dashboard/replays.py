@@ -56,11 +56,7 @@ async def show(
     replay = visitor.sees_replay(_shown(await services.replays.get(replay_id, visitor.caller)))
     items, following = await services.replays.items(replay_id, results=result, after=after, limit=_PAGE_SIZE)
     ids = [str(item.disposition_id) for item in items]
-    known = (
-        await services.reports.page(wanted_by({"id": ids}, visitor.caller), after=None, limit=_PAGE_SIZE)
-        if ids
-        else None
-    )
+    known = await services.reports.page(wanted_by({"id": ids}, visitor), after=None, limit=_PAGE_SIZE) if ids else None
     here = f"/replays/{replay_id}"
     return render(
         request,

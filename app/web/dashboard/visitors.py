@@ -57,7 +57,7 @@ class Visitor:
 
     def sees(self, disposition: Mapping[str, Any]) -> Mapping[str, Any]:
         """A disposition as this user may see it: customers' numbers and agents' notes are not for viewers."""
-        return disposition if self.operates else masked(disposition)
+        return disposition if self.sees_numbers else masked(disposition)
 
     def sees_failure(self, failure: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same of a failure."""
@@ -74,6 +74,11 @@ class Visitor:
     def sees_line(self, line: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same of a line of the audit trail: people write numbers into reasons."""
         return line if self.operates else {**line, "reason": None}
+
+    @property
+    def sees_numbers(self) -> bool:
+        """True if customers' numbers are for them, to see and to look for."""
+        return self.operates
 
     @property
     def operates(self) -> bool:

@@ -61,3 +61,29 @@ async def test_a_viewer_sees_no_number_in_what_a_replay_was_asked_to_do(pages: P
     assert seen.count("••••••••5678") == 3  # in did, q, and what is corrected
     assert "••••••••4455" in seen
     assert right in (await operator.get(f"/replays/{replay.id}")).text
+
+
+async def test_a_viewer_can_not_find_out_whether_a_number_is_there(pages: Pages) -> None:
+    """By no filter, search or file: what is there and what is not look the same."""
+    one = await fail(pages, ucid(1), cause="refused", did=f"+{DID}", agent_id="a17")
+    pages.sql(
+        "INSERT INTO attempts (id, disposition_id, account_id, number, epoch, worker, started_at, reply_details) "
+        "SELECT uuidv7(), id, account_id, 1, 1, '', now(), 'Number ' || did || ' is barred' FROM dispositions "
+        "WHERE id = %s",
+        one,
+    )
+    viewer, operator = await pages.user(Role.VIEWER), await pages.user(Role.OPERATOR)
+    for number in (f"%2B{DID}", "4711"):
+        for path in ("/dispositions", "/dispositions.csv", "/dispositions.jsonl"):
+            answer = await viewer.get(f"{path}?did={number}")
+            assert answer.status_code == 422, path
+            assert "customers&#39; numbers are not shown to it in full" in answer.text, path
+    for text in (DID, f"%2B{DID}", f"number+%2B{DID[:7]}", f"{DID[:4]}+", f"{DID}+is+barred", "5678 is"):
+        assert one not in (await viewer.get(f"/dispositions?q={text}")).text, text
+        assert one not in (await viewer.get(f"/dispositions.csv?q={text}")).text, text
+    for text in ("is+barred", "a17", ucid(1), one):
+        assert one in (await viewer.get(f"/dispositions?q={text}")).text, text
+    for text in (f"did=%2B{DID}", f"q={DID}", f"q={DID}+is+barred"):
+        assert one in (await operator.get(f"/dispositions?{text}")).text, text
+    assert 'name="did"' not in (await viewer.get("/dispositions")).text
+    assert 'name="did"' in (await operator.get("/dispositions")).text
