@@ -42,6 +42,7 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
     only_accounts: frozenset[str] = frozenset()
+    people: bool = False  # only what people did, and no client, source, worker or scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ async def page(
         select(looked_at, accounts.c.customer.label("account"))
         .join_from(looked_at, accounts, looked_at.c.account_id == accounts.c.id, isouter=True)
         .where(*(one.of(looked_at.c) for one in conditions), *_times(wanted, looked_at.c.at))
+        .where(*(_people(looked_at.c.actor) if wanted.people else ()))
         .order_by(looked_at.c.id.desc())
         .limit(limit + 1)
     )
@@ -91,9 +93,13 @@ def _rare(wanted: Wanted) -> Sequence[ColumnElement[bool]] | None:
     if wanted.action is not None and wanted.action not in ROUTINE:
         return [events.c.action == wanted.action, events.c.action.not_in(_written(ROUTINE, expanding=True))]
     if wanted.actor is not None and not wanted.actor.startswith(PROGRAMS):
-        people = (events.c.actor.not_like(_written(f"{one}%")) for one in PROGRAMS)
-        return [events.c.actor == wanted.actor, *people]
-    return None
+        return [events.c.actor == wanted.actor, *_people(events.c.actor)]
+    return _people(events.c.actor) if wanted.people else None
+
+
+def _people(actor: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    """That it is no program."""
+    return [actor.not_like(_written(f"{one}%")) for one in PROGRAMS]
 
 
 def _written(value: object, *, expanding: bool = False) -> Any:

@@ -56,6 +56,7 @@ _CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "action": (_WORD, "What: `retried`, `account held`, `key created`, …"),
     "subject": (_WORD, "To what: `account:acme`, `key:crm`, …"),
     "disposition": ({"type": "string", "format": "uuid"}, "To which disposition."),
+    "people": ({"type": "boolean"}, "Only what people did: users, and the command line. No client, worker, scheduler."),
 }
 _SHARED = ("account", "from", "to")  # with the filter of dispositions
 
@@ -85,6 +86,12 @@ def _identity(name: str, text: str) -> UUID:
         raise refusal(name, f"is {quoted(text)}; it must be the id of a disposition, a UUID") from None
 
 
+def _flag(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise refusal(name, f"is {quoted(text)}; it must be true or false")
+    return text == "true"
+
+
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise refusal(name, f"is {quoted(text)}; it must be `next` of another page, as it came")
@@ -96,6 +103,7 @@ _RULES: dict[str, filters.Rule] = {
     "action": _word,
     "subject": _word,
     "disposition": _identity,
+    "people": _flag,
     "cursor": _number,
     "limit": filters.number(1, 1000),
     "format": exports.rule,
@@ -114,7 +122,7 @@ def read_wanted(request: Request, caller: Caller) -> tuple[Wanted, dict[str, Any
             [Fault(name, f"{name} is no filter of the audit trail; there are: {known}.") for name in foreign]
         )
     wanted = Wanted(
-        **{name: values.pop(name, None) for name in _CONDITIONS},
+        **{name: values.pop(name) for name in _CONDITIONS if name in values},
         accounts=shared.accounts,
         since=shared.since,
         until=shared.until,

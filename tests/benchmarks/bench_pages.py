@@ -84,6 +84,7 @@ ADDRESSES: Mapping[str, str] = {
     "audit of a client": "/v1/audit?actor=client:crm-2",
     "audit of a subject": "/v1/audit?subject=account:account-2",
     "audit, a day": "/v1/audit?from=31d&to=30d",
+    "audit of people": "/v1/audit?people=true",
     "audit of a stranger": "/v1/audit?actor=client:stranger",
     "page: overview": "/",
     "page: failures": "/failures",

@@ -272,6 +272,14 @@ events = Table(
             "AND actor NOT LIKE 'scheduler%'"
         ),
     ),
+    Index(
+        "events_of_people",
+        "id",
+        postgresql_where=text(
+            "actor NOT LIKE 'client:%' AND actor NOT LIKE 'source:%' AND actor NOT LIKE 'worker:%' "
+            "AND actor NOT LIKE 'scheduler%'"
+        ),
+    ),
     Index("events_by_time", "at", postgresql_using="brin"),  # they come in the order of time
 )
 
