@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -55,16 +55,18 @@ class Missed:
 
 
 class Viewer:
-    """One who watches: what it has not taken yet."""
+    """One who watches: what it has not taken yet. ``after``: it has everything up to that number."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, after: int = 0) -> None:
         self._caller = caller
+        self._after = after
+        self._known: Collection[int] = ()
         self._waiting: deque[Change | Missed] = deque()
         self._woken = asyncio.Event()
 
     def tell(self, changes: Sequence[Change]) -> None:
         """Gives it those that are its own; in their place that it has missed some, if it has not taken the others."""
-        own = [change for change in changes if self._caller.owns(change.account)]
+        own = [change for change in changes if self._is_for_it(change)]
         if not own:
             return
         if len(self._waiting) + len(own) > _KEPT:
@@ -72,6 +74,14 @@ class Viewer:
             return
         self._waiting.extend(own)
         self._woken.set()
+
+    def knows(self, numbers: Collection[int]) -> None:
+        """These are no news to it."""
+        self._known = numbers
+
+    def _is_for_it(self, change: Change) -> bool:
+        is_news = change.number > self._after and change.number not in self._known
+        return is_news and self._caller.owns(change.account)
 
     def miss(self, number: int) -> None:
         """Tells it that it has missed what there was, up to that number."""
@@ -101,18 +111,21 @@ class Stream:
         self._order: InOrder | None = None
         self._kept: deque[Change] = deque()
         self._kept_from = 0  # all changes above this number are kept
+        self._held_up: frozenset[int] = frozenset()  # lines that are seen and not told yet: one before them is missing
         self._reading: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
     @asynccontextmanager
     async def watch(self, caller: Caller, after: int | None) -> AsyncIterator[Viewer]:
         """A viewer of what is the caller's: of what comes from now on, or of what came ``after`` that number."""
-        viewer = Viewer(caller)
+        viewer = Viewer(caller, after or 0)
         self._watching += 1
         try:
             async with self._starting:
                 order = await self._start()
-                if after is not None and after < order.position:
+                if after is None:
+                    viewer.knows(self._held_up)
+                elif after < order.position:
                     await self._catch_up(viewer, after, order)
                 self._viewers.add(viewer)  # nothing is awaited since: no change falls in between
             yield viewer
@@ -159,6 +172,7 @@ class Stream:
             numbers = [row.id for row in batch.rows]
             now = time.monotonic()
             new = set(order.settle(numbers, oldest=batch.oldest, following=batch.following, now=now))
+            self._held_up = frozenset(numbers) - new
             changes = [_change(row) for row in batch.rows if row.id in new and _is_change(row)]
             if changes:
                 self._keep(changes)

@@ -97,6 +97,26 @@ async def test_who_comes_back_goes_on_where_it_was_also_at_another_process(api: 
         assert [data["disposition"] for _, _, data in await take(stream, 3)] == [*while_away, newest]
 
 
+async def test_what_was_there_before_is_told_to_nobody_anew_though_a_number_before_it_is_missing(
+    api: Api, crm: httpx.AsyncClient
+) -> None:
+    """A number that was taken and never written holds up what is behind it, until a new process is sure of that."""
+    await post(crm, 1)
+    api.sql("SELECT nextval(pg_get_serial_sequence('events', 'id'))")
+    await post(crm, 2)
+    [(newest,)] = api.sql("SELECT max(id) FROM events")
+    for after in (None, newest):
+        async with (
+            serving(api.settings) as url,
+            httpx.AsyncClient(base_url=url, headers=crm.headers) as restarted,
+            watching(restarted, after) as stream,
+        ):
+            made = await post(crm, 3)
+            [(newest, _, data)] = await take(stream)
+            assert data["disposition"] == made, after
+            await restarted.post(f"{URL}/{made}/cancel", json={})
+
+
 async def test_who_was_away_for_too_long_is_told_so_and_goes_on(api: Api, crm: httpx.AsyncClient) -> None:
     api.sql(
         "INSERT INTO events (actor, action, account_id, disposition_id) "
