@@ -25,7 +25,7 @@ STRETCH = 50_000
 # transaction takes.
 _JITTER = timedelta(minutes=1)
 
-# What the partial indexes leave out (``tables.py`` says the same): what happens to each disposition, and who does it.
+# What the partial indexes leave out (``tables`` says the same): what happens to each disposition, and who does it.
 ROUTINE = ("accepted", "delivered", "failed", "superseded")
 PROGRAMS = ("client:", "source:", "worker:", "scheduler")
 

@@ -56,7 +56,7 @@ async def downgrade(engine: AsyncEngine, revision: str) -> None:
 
 
 async def check(engine: AsyncEngine) -> None:
-    """Raises if ``tables.py`` and the migrated schema say different things."""
+    """Raises if ``tables`` and the migrated schema say different things."""
     await _migrate(engine, lambda config, _: command.check(config), "")
 
 

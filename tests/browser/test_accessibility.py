@@ -1,4 +1,5 @@
-"""axe finds nothing on any page, light or dark; and each fits on a phone. The pictures are for a person to look at."""
+"""axe finds nothing on any page, light or dark, wide or narrow; each fits on a phone and, in black on white, on paper.
+The pictures are for a person to look at."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from playwright.async_api import Browser, Page
 
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
+PAPER = {"width": 794, "height": 1123}  # A4 as browsers count it
 
 
 async def violations(page: Page) -> list[str]:
@@ -56,15 +58,35 @@ async def test_no_page_breaks_a_rule(browser: Browser, floor: Floor, scheme: Any
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_page_fits_on_a_phone(browser: Browser, floor: Floor, scheme: Any) -> None:
-    too_wide = []
+    too_wide, found = [], {}
     async with signed_in(browser, floor, color_scheme=scheme, viewport=NARROW) as person:
         for name, address in (await pages_of(floor)).items():
             await person.page.goto(address)
             await person.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-narrow.png", full_page=True)
             if await is_too_wide(person.page):
                 too_wide.append(name)
+            found[name] = await violations(person.page)
         await open_trial(person.page)
         await person.page.screenshot(path=SCREENSHOTS / f"account-tested-{scheme}-narrow.png", full_page=True)
         if await is_too_wide(person.page):
             too_wide.append("account-tested")
+        found["account-tested"] = await violations(person.page)
     assert too_wide == []
+    assert {name: broken for name, broken in found.items() if broken} == {}
+
+
+async def test_on_paper_a_dark_page_is_light_and_whole_and_has_nothing_to_click(browser: Browser, floor: Floor) -> None:
+    async with signed_in(browser, floor, color_scheme="dark", viewport=PAPER) as person:
+        page = person.page
+        addresses = await pages_of(floor)
+        await page.emulate_media(media="print", color_scheme="dark")
+        for name in ("overview", "failures", "dispositions", "disposition-long", "audit"):
+            await page.goto(addresses[name])
+            await page.screenshot(path=SCREENSHOTS / f"{name}-print.png", full_page=True)
+            ink, ground = await page.evaluate(
+                "[document.querySelector('h1'), document.body].map((one, at) => "
+                "getComputedStyle(one)[at ? 'backgroundColor' : 'color'])"
+            )
+            assert (ink, ground) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)"), name
+            assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), name
+            assert await page.locator("button:visible, .button:visible").count() == 0, name

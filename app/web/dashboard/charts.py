@@ -81,6 +81,13 @@ def line_chart(
     )
 
 
+def settled(counts: Sequence[int]) -> Values:
+    """Counts by minute without the last one, which is still under way: it would look like a fall each time. Once it has
+    come up to the one before it is there, since it can only rise."""
+    *whole, last = counts
+    return [*whole, last if not whole or last >= whole[-1] else None]
+
+
 def nice(value: float) -> float:
     """The smallest of 2, 4, 10, 20, 40, 100, … that is not below: half of it is a round number, too."""
     if value <= 2:

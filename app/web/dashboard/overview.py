@@ -19,7 +19,7 @@ from app.services.trends import Trend
 from app.storage.accounts import Account
 from app.web.auth import Wired
 from app.web.dashboard import words
-from app.web.dashboard.charts import Chart, line_chart
+from app.web.dashboard.charts import Chart, line_chart, settled
 from app.web.dashboard.rendering import address, number, render, span
 from app.web.dashboard.routing import PageRoute
 from app.web.dashboard.visitors import Viewer, Visitor
@@ -136,7 +136,8 @@ def _figures(stats: Mapping[str, Any]) -> list[Figure]:
 
 
 def _charts(trend: Trend, zone: ZoneInfo) -> list[tuple[str, Chart]]:
-    rates = {"came in": trend.came_in, "delivered": trend.delivered, "failed": trend.failed}
+    counts = {"came in": trend.came_in, "delivered": trend.delivered, "failed": trend.failed}
+    rates = {name: settled(values) for name, values in counts.items()}
     latency = {_PERCENTILE_NAMES[share]: values for share, values in trend.latency_ms.items()}
     waiting = {"waiting": trend.waiting}
     return [
