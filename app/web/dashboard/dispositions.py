@@ -97,6 +97,7 @@ async def show_list(
         items=[*map(visitor.sees, page.items)],
         total=page.total,
         looked_to=_looked_to(page, place),
+        numbers_hidden=not visitor.sees_numbers and any(map(str.isdigit, conditions.get("q", [""])[0])),
         chosen=lambda name: conditions.get(name, []),
         first=lambda name: conditions.get(name, [""])[0],
         kept=_kept(conditions),
