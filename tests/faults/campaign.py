@@ -22,18 +22,16 @@ from tests.faults.checker import Findings
 from tests.faults.planted import BY_NAME, PLANTED, Planted, copy_code, run_tests
 from tests.faults.run import Ledger, Scenario, now_and_then_longer_than_the_lease, run
 
-_RUNS = (
-    Scenario(seconds=60),
-    # The nemesis keeps processes from much that they would come to.
-    Scenario(seconds=60, acts=()),
-    # So do the frequent points. What is left is to be come to more often: finishes that are too late, and doubt.
-    Scenario(
-        seconds=60,
-        acts=(),
-        rare=True,
-        delay=now_and_then_longer_than_the_lease,
-        trouble="503=50,hang=10,auth_fail=5,401=5",
-    ),
+_EVERYTHING = Scenario(seconds=60)
+# The nemesis keeps processes from much that they would come to.
+_POINTS = Scenario(seconds=60, acts=())
+# So do the frequent points. What is left is to be come to more often: finishes that are too late, and doubt.
+_RARE = Scenario(
+    seconds=60,
+    acts=(),
+    rare=True,
+    delay=now_and_then_longer_than_the_lease,
+    trouble="503=50,hang=10,auth_fail=5,401=5",
 )
 
 
@@ -43,7 +41,7 @@ def torment(folder: Path, *, seed: int, minutes: float, hits: int) -> tuple[Find
     give_up = time.monotonic() + minutes * 60
     for number in itertools.count():
         where = folder / f"run-{seed + number}"
-        scenario = replace(_RUNS[number % len(_RUNS)], goal=hits)
+        scenario = replace(_scenario(number, ledger, hits), goal=hits)
         found = asyncio.run(run(where, scenario, seed=seed + number, ledger=ledger))
         total.add(found)
         print(f"run {number}, seed {seed + number}: {_line(total, ledger, hits, number + 1)}", flush=True)
@@ -54,6 +52,13 @@ def torment(folder: Path, *, seed: int, minutes: float, hits: int) -> tuple[Find
         if time.monotonic() > give_up or not _missing(ledger, hits):
             return total, ledger, number + 1
     raise AssertionError("unreachable")
+
+
+def _scenario(number: int, ledger: Ledger, hits: int) -> Scenario:
+    """All three in turn; once only rare points are left, nothing but theirs."""
+    if 0 < len(_missing(ledger, hits)) <= len(ledger.known) / 8:
+        return _RARE
+    return (_EVERYTHING, _POINTS, _RARE)[number % 3]
 
 
 def plant(folder: Path, planted: Planted, *, seed: int) -> bool:
