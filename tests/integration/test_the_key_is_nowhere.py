@@ -233,11 +233,11 @@ async def test_a_database_that_goes_away_during_a_call_makes_no_log_line_show_th
     logged: Everything, services: Services, settings: Settings, sandbox: Sandbox
 ) -> None:
     await open_account(services, sandbox, "acme", api_key=CANARY)
-    sandbox.misbehave(latency="150ms")
+    sandbox.misbehave(latency="300ms")
     await post(services, account="acme")
     async with pumping(settings):
         await sandbox.arrivals(1)
         await ask(services, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'worker'")
         await until(lambda: ask(services, "SELECT FROM dispositions WHERE state = 'delivered'"))
-    assert any("can't record, trying again" in line for line in logged.lines)
+    assert any("trying again" in line for line in logged.lines)  # to claim, to record, or both
     must_not_be_in(logged.lines, "the log")
