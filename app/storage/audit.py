@@ -28,6 +28,7 @@ _JITTER = timedelta(minutes=1)
 # What the partial indexes leave out (``tables`` says the same): what happens to each disposition, and who does it.
 ROUTINE = ("accepted", "delivered", "failed", "superseded")
 PROGRAMS = ("client:", "source:", "worker:", "scheduler")
+NO_PEOPLE = ("client:", "source:", "worker:", "schedule")  # a schedule acts by itself, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
     only_accounts: frozenset[str] = frozenset()
-    people: bool = False  # only what people did, and no client, source, worker or scheduler
+    people: bool = False  # only what people did, and no client, source, worker, scheduler or schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ async def page(
         select(looked_at, accounts.c.customer.label("account"))
         .join_from(looked_at, accounts, looked_at.c.account_id == accounts.c.id, isouter=True)
         .where(*(one.of(looked_at.c) for one in conditions), *_times(wanted, looked_at.c.at))
-        .where(*(_people(looked_at.c.actor) if wanted.people else ()))
+        .where(*(_none_of(NO_PEOPLE, looked_at.c.actor) if wanted.people else ()))
         .order_by(looked_at.c.id.desc())
         .limit(limit + 1)
     )
@@ -93,13 +94,13 @@ def _rare(wanted: Wanted) -> Sequence[ColumnElement[bool]] | None:
     if wanted.action is not None and wanted.action not in ROUTINE:
         return [events.c.action == wanted.action, events.c.action.not_in(_written(ROUTINE, expanding=True))]
     if wanted.actor is not None and not wanted.actor.startswith(PROGRAMS):
-        return [events.c.actor == wanted.actor, *_people(events.c.actor)]
-    return _people(events.c.actor) if wanted.people else None
+        return [events.c.actor == wanted.actor, *_none_of(PROGRAMS, events.c.actor)]
+    return _none_of(NO_PEOPLE, events.c.actor) if wanted.people else None
 
 
-def _people(actor: ColumnElement[str]) -> list[ColumnElement[bool]]:
-    """That it is no program."""
-    return [actor.not_like(_written(f"{one}%")) for one in PROGRAMS]
+def _none_of(beginnings: Sequence[str], actor: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    """That the actor begins in none of these ways."""
+    return [actor.not_like(_written(f"{one}%")) for one in beginnings]
 
 
 def _written(value: object, *, expanding: bool = False) -> Any:

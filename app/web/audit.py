@@ -56,7 +56,7 @@ _CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "action": (_WORD, "What: `retried`, `account held`, `key created`, …"),
     "subject": (_WORD, "To what: `account:acme`, `key:crm`, …"),
     "disposition": ({"type": "string", "format": "uuid"}, "To which disposition."),
-    "people": ({"type": "boolean"}, "Only what people did: users, and the command line. No client, worker, scheduler."),
+    "people": ({"type": "boolean"}, "Only what people did: users, and the command line. No client, worker, schedule."),
 }
 _SHARED = ("account", "from", "to")  # with the filter of dispositions
 

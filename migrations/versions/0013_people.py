@@ -11,7 +11,7 @@ down_revision = "0012"
 INDEX = """
 CREATE INDEX events_of_people ON events (id)
     WHERE actor NOT LIKE 'client:%' AND actor NOT LIKE 'source:%' AND actor NOT LIKE 'worker:%'
-      AND actor NOT LIKE 'scheduler%';
+      AND actor NOT LIKE 'schedule%';
 """
 
 

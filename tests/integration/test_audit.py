@@ -27,6 +27,7 @@ def crowded(database_of_module: str) -> str:
         connection.execute(
             "UPDATE events SET actor = 'user:anna', action = 'retried', address = '203.0.113.9' WHERE id IN (77, 7777)"
         )
+        connection.execute("UPDATE events SET actor = 'schedule:nightly', action = 'retried' WHERE id IN (78, 7778)")
         connection.execute("VACUUM ANALYZE events")
     return database_of_module
 
@@ -43,6 +44,8 @@ async def engine(crowded: str) -> AsyncIterator[AsyncEngine]:
     [
         (Wanted(), "true"),
         (Wanted(actor="user:anna"), "actor = 'user:anna'"),
+        (Wanted(actor="schedule:nightly"), "actor = 'schedule:nightly'"),
+        (Wanted(actor="schedule:nightly", people=True), "false"),
         (Wanted(actor="client:crm-2"), "actor = 'client:crm-2'"),
         (Wanted(action="account held"), "action = 'account held'"),
         (Wanted(action="failed", accounts=["account-3"]), "action = 'failed' AND account_id = 3"),
@@ -52,7 +55,7 @@ async def engine(crowded: str) -> AsyncIterator[AsyncEngine]:
         (Wanted(people=True), "actor = 'user:anna'"),
         (Wanted(people=True, actor="client:ops"), "false"),
         (Wanted(people=True, action="account held"), "false"),
-        (Wanted(people=True, action="retried", accounts=["account-3"]), "action = 'retried' AND account_id = 3"),
+        (Wanted(people=True, action="retried", accounts=["account-3"]), "actor = 'user:anna' AND account_id = 3"),
         (
             Wanted(since=NOW - timedelta(days=40), until=NOW - timedelta(days=30)),
             "at >= now() - interval '40 days' AND at < now() - interval '30 days'",

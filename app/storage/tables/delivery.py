@@ -277,7 +277,7 @@ events = Table(
         "id",
         postgresql_where=text(
             "actor NOT LIKE 'client:%' AND actor NOT LIKE 'source:%' AND actor NOT LIKE 'worker:%' "
-            "AND actor NOT LIKE 'scheduler%'"
+            "AND actor NOT LIKE 'schedule%'"
         ),
     ),
     Index("events_by_time", "at", postgresql_using="brin"),  # they come in the order of time
