@@ -103,6 +103,15 @@ for (const form of document.querySelectorAll("form[data-filter]")) {
   addEventListener("popstate", () => location.reload());
 }
 
+// A double click does a thing once: the second would only be told that it is done already.
+const sent = new WeakSet();
+addEventListener("submit", (event) => {
+  if (event.target.method !== "post") return;
+  if (sent.has(event.target)) event.preventDefault();
+  sent.add(event.target);
+});
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // back from another page: as it is now
+
 // Keys.
 const rowLinks = () => [...document.querySelectorAll("table.list tbody tr, .needs li")].map((row) => row.querySelector("a")).filter(Boolean);
 const PLACES = { o: "/", f: "/failures", d: "/dispositions", a: "/accounts", r: "/replays" };
