@@ -1,4 +1,8 @@
-"""Quick: what a browser loads once, and how long the first page takes. With a million rows: ``make bench-pages``."""
+"""Quick: what a browser loads once, and what the first page costs.
+
+How long it takes, with a million rows and the database's part, ``make bench-pages`` measures: a test must not go by how
+busy the machine is. So this counts the CPU of the process, in which both the pages and their visitor run.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,13 @@ def test_style_and_script_are_small_together() -> None:
     assert sum(sizes) < MOST_BYTES
 
 
-async def test_the_first_page_is_there_at_once(pages: Pages) -> None:
+async def test_the_first_page_costs_little(pages: Pages) -> None:
     for number in range(10):
         await fail(pages, ucid(number), agent_id=f"x{number}")
     visitor = await pages.user(Role.ADMIN)
-    took = []
-    for _ in range(10):  # the machine does other work, too: the quickest one counts
-        began = time.perf_counter()
+    cost = []
+    for _ in range(10):  # the first one reads the templates
+        began = time.process_time()
         assert (await visitor.get("/")).status_code == 200
-        took.append(time.perf_counter() - began)
-    assert min(took) < MOST_SECONDS
+        cost.append(time.process_time() - began)
+    assert min(cost) < MOST_SECONDS
