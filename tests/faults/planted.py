@@ -169,7 +169,7 @@ PLANTED: Sequence[Planted] = (
             settle=12,
             acts=(),
             points=False,
-            faults="error=60",
+            faults="429:6=60",  # so that much becomes due when no client rings any more
             trouble="",
             settings={"WRAPUP_RETRY_DELAYS": "4s"},
         ),
@@ -246,7 +246,7 @@ PLANTED: Sequence[Planted] = (
                 "app/storage/dispositions.py",
                 '    found = await connection.execute(_LOCK_CALLS, {"rows": _json(seeds)})\n',
                 '    found = (await connection.execute(_LOCK_CALLS, {"rows": _json(seeds)})).all()\n'
-                '    await connection.commit()\n    await connection.execute(text("SELECT pg_sleep(0.01)"))\n',
+                '    await connection.commit()\n    await connection.execute(text("SELECT pg_sleep(0.05)"))\n',
             )
         ],
         tests=[_HAMMERING],
