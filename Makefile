@@ -17,7 +17,7 @@ test: dev  ## Run all tests
 	@.venv/bin/python -m pytest -n 2 $(ARGS)
 
 .PHONY: faults
-faults: dev  ## Torment real processes, and check the promise from outside (an hour or more; ARGS="--seed 7 --minutes 10")
+faults: dev  ## Torment real processes, and check the promise from outside (45 minutes; ARGS="--seed 7 --minutes 10")
 	@.venv/bin/python -m tests.faults.campaign $(ARGS)
 
 .PHONY: check

@@ -142,10 +142,7 @@ class Pump:
         return len(self._in_flight) - self._slots.taken >= self._settings.in_flight
 
     async def _gather(self) -> None:
-        """Waits a moment while few slots are free: a claim takes nearly as long for one call as for twenty.
-
-        And the claims of all workers follow each other, under the locks of the lanes.
-        """
+        """Waits a moment while few slots are free: a claim takes nearly as long for one call as for twenty."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_GATHERING):
                 while self._slots.scarce and not self._stopping:

@@ -65,8 +65,9 @@ class Delivery:
 class Claim:
     """What a claim brought.
 
-    ``full``: the accounts that took all they were given, so that they may have more. ``opens_in``: seconds until the
-    first lane opens that only the clock keeps closed (its pace, or the pause before a probe) while something is due.
+    ``full``: the accounts that took all they were given, and those that were left to others: they may have more.
+    ``opens_in``: seconds until the first lane opens that only the clock keeps closed (its pace, or the pause before a
+    probe) while something is due.
     """
 
     deliveries: Sequence[Delivery]
@@ -94,11 +95,11 @@ _OPENS_IN = """extract(epoch FROM greatest(
     CASE WHEN pace IS NOT NULL THEN paced_until - make_interval(secs => (greatest(1, pace) - 1) / pace) END
 ) - statement_timestamp())::float8"""
 
-# The least recently served accounts first; locked in one order for everybody. Accounts at their limits are passed
-# over: they must not use up the room of the others. The last row is none of the locked ones: when to look again.
+_MANY_LANES = 8
+
 # What is due is looked up as the first of an order, so that the index of what is due is read: for EXISTS the planner
 # may take any index on the way to the first of what it thinks are many, and read all that was ever delivered.
-_LOCK_LANES = text(f"""
+_DUE = f"""
     WITH due AS MATERIALIZED (
         SELECT lanes.account_id, served_at, {_ROOM} AS room, {_OPENS_IN} AS opens_in
         FROM lanes JOIN accounts ON accounts.id = lanes.account_id {_PACED}
@@ -106,15 +107,28 @@ _LOCK_LANES = text(f"""
           AND (SELECT next_at FROM calls
                WHERE account_id = lanes.account_id AND lease_until IS NULL AND next_at IS NOT NULL
                ORDER BY next_at LIMIT 1) <= statement_timestamp()
-    ), locked AS MATERIALIZED (
-        SELECT account_id FROM lanes
-        WHERE account_id IN (SELECT account_id FROM due WHERE room >= 1 ORDER BY served_at LIMIT :room)
-        ORDER BY account_id
-        FOR UPDATE
+    )"""
+
+# The least recently served accounts first. Of many half are left to who claims at the same time, so that neither waits.
+# Accounts at their limits are passed over: they must not use up the room of the others.
+_LOCK_LANES = text(f"""
+    {_DUE}, locked AS MATERIALIZED (
+        SELECT account_id FROM due JOIN lanes USING (account_id) WHERE room >= 1
+        ORDER BY due.served_at
+        LIMIT least(:room, (SELECT CASE WHEN count(*) < {_MANY_LANES} THEN count(*) ELSE (count(*) + 1) / 2 END
+                            FROM due WHERE room >= 1))
+        FOR UPDATE OF lanes SKIP LOCKED
     )
-    SELECT account_id, CAST(NULL AS float8) AS opens_in FROM locked
-    UNION ALL
-    SELECT NULL, min(opens_in) FROM due WHERE room < 1 AND opens_in > 0
+    SELECT account_id, room >= 1 AS open, opens_in, locked.account_id IS NOT NULL AS locked
+    FROM due LEFT JOIN locked USING (account_id)
+""")
+
+# When others have them all. One only, so that nobody waits for somebody who waits.
+_WAIT_FOR_LANE = text(f"""
+    {_DUE}
+    SELECT account_id FROM lanes
+    WHERE account_id = (SELECT account_id FROM due WHERE room >= 1 ORDER BY served_at LIMIT 1)
+    FOR UPDATE
 """)
 
 # A statement of its own, so that it sees what was committed while the lanes' locks were waited for: other workers'
@@ -250,8 +264,11 @@ async def claim(
     ``passing_over``.
     """
     looked = (await connection.execute(_LOCK_LANES, {"room": room, "passing_over": list(passing_over)})).all()
-    accounts = [row.account_id for row in looked if row.account_id is not None]
-    waits = [row.opens_in for row in looked if row.opens_in is not None]
+    accounts = [row.account_id for row in looked if row.locked]
+    left = {row.account_id for row in looked if row.open and not row.locked}
+    waits = [row.opens_in for row in looked if not row.open and row.opens_in is not None and row.opens_in > 0]
+    if left and not accounts:
+        accounts = [*await connection.scalars(_WAIT_FOR_LANE, {"passing_over": list(passing_over)})]
     if not accounts:
         return Claim((), frozenset(), min(waits, default=None))
     share = min(each, max(1, room // len(accounts)))
@@ -275,8 +292,8 @@ async def claim(
     if idle:
         await let_go(connection, idle)
     taken = Counter(row.account_id for row in leased)
-    full = frozenset(account_id for account_id, n in taken.items() if n >= share)
-    return Claim(deliveries, full, min(waits, default=None))
+    full = {account_id for account_id, n in taken.items() if n >= share}
+    return Claim(deliveries, frozenset(full | left), min(waits, default=None))
 
 
 async def let_go(connection: AsyncConnection, call_ids: Sequence[int]) -> None:

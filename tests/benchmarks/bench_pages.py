@@ -35,6 +35,7 @@ from tests.benchmarks.crowd import fill
 SMALL = 10_000
 ROUNDS = 25
 HIGHEST_RATIO = 2.0
+SLOWEST_PAGE = 50  # ms, of a page of the dashboard
 
 # What is asked, under the name that is printed. {ucid} and {number} lie in the middle of what was filled.
 ADDRESSES: Mapping[str, str] = {
@@ -149,7 +150,7 @@ async def _ask(client: httpx.AsyncClient, address: str, number: int) -> float:
 
 async def compare(number: int, rounds: int) -> None:
     """Asks both in turn, so that whatever else the machine does is the same for both, and prints."""
-    above = []
+    above, slow = [], []
     async with crowded(SMALL) as few, crowded(number) as many:
         print(f"\n| ms, median of {rounds} | {SMALL:,} | {number:,} | ratio |\n|---|---|---|---|")
         for name, address in ADDRESSES.items():
@@ -158,8 +159,13 @@ async def compare(number: int, rounds: int) -> None:
             small, large = (statistics.median(series) for series in zip(*taken[3:], strict=True))
             if large / small > HIGHEST_RATIO:
                 above.append(name)
+            if name.startswith("page:") and large > SLOWEST_PAGE:
+                slow.append(name)
             print(f"| {name} | {small:.1f} | {large:.1f} | {large / small:.2f} |", flush=True)
     print(f"\nAbove a ratio of {HIGHEST_RATIO:g}: {', '.join(above) or 'none'}")
+    print(f"Pages above {SLOWEST_PAGE} ms: {', '.join(slow) or 'none'}")
+    if above or slow:
+        raise SystemExit(1)
 
 
 def main() -> None:
