@@ -27,7 +27,7 @@ _UNEQUAL: Mapping[int, int] = {100: 20, 60: 100, 40: 500}
 def main() -> None:
     """Measures and prints."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--hanging", type=int, nargs="*", default=[0, 1, 4, 20], help="accounts that hang")
+    arguments.add_argument("--hanging", type=int, nargs="*", default=[0, 1, 4, 20, 40], help="accounts that hang")
     arguments.add_argument("--lone", type=int, default=400, help="dispositions of the other account")
     arguments.add_argument("--rounds", type=int, default=3, help="of the unequal backlogs")
     options = arguments.parse_args()

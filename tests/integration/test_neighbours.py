@@ -30,7 +30,7 @@ THEY_WAIT = """
 """
 
 
-@pytest.mark.parametrize(("hanging", "waiting"), [(1, 10_000), (12, 1_000)])
+@pytest.mark.parametrize(("hanging", "waiting"), [(1, 10_000), (12, 1_000), (20, 500)])
 async def test_accounts_that_hang_on_every_call_delay_no_other(
     services: Services, settings: Settings, sandbox: Sandbox, hanging: int, waiting: int
 ) -> None:
