@@ -259,8 +259,8 @@ async def claim(
 ) -> Claim:
     """Leases up to ``room`` due calls and writes the attempt of each, in one transaction that the caller commits.
 
-    Accounts share the room evenly, and none gets more than ``each``. An account's calls in flight and its pace are
-    counted under its lane's lock, for all workers together; accounts on hold are passed over, and those in
+    The accounts that it locks share the room evenly, and none gets more than ``each``. An account's calls in flight and
+    its pace are counted under its lane's lock, for all workers together; accounts on hold are passed over, and those in
     ``passing_over``.
     """
     looked = (await connection.execute(_LOCK_LANES, {"room": room, "passing_over": list(passing_over)})).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from deliveries import ask, post
+from deliveries import ask, post, until
 from sqlalchemy import event
 
 from app.services.pulse import Pulse
@@ -61,9 +61,11 @@ async def test_many_who_watch_cost_one_look_at_a_time_and_nobody_none(services: 
     assert len(looks) <= 2
     go_home.set()
     await asyncio.gather(*watchers)
-    before = len(looks)
-    await asyncio.sleep(0.2)
-    assert len(looks) == before
+
+    async def nobody_looks() -> bool:
+        return all(getattr(task.get_coro(), "__qualname__", "") != "Pulse._look" for task in asyncio.all_tasks())
+
+    await until(nobody_looks)
 
 
 async def test_an_attempt_that_leaves_no_event_is_a_change_too(services: Services) -> None:
