@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-FEW = 2
+FEW = 3
 """An account with fewer calls under way in this pump may take what is kept."""
 
 _KEPT_SHARE = 5  # one of so many slots is kept
