@@ -190,16 +190,16 @@ class Keys:
         if faults:
             raise InvalidInput(faults)
         async with self._engine.begin() as connection:
-            current = await key_rows.read(connection, name)
-            if current is None or current.revoked_at is not None:
+            held = await key_rows.lock(connection, name)
+            if not held:
                 raise no_key(name)
+            current = next((key for key in held if key.replaced_at is None), None)
+            if current is None:
+                raise StateConflict(f"The key {name!r} was rotated a moment ago by somebody else.")
             if expires_at is None and current.expires_at is not None:
                 expires_at = now + (current.expires_at - current.created_at)
             await key_rows.replace(connection, name, grace)
-            try:
-                key = await _add(connection, name, current.scopes, current.accounts, expires_at)
-            except IntegrityError:
-                raise StateConflict(f"The key {name!r} was rotated a moment ago by somebody else.") from None
+            key = await _add(connection, name, current.scopes, current.accounts, expires_at)
             await events.tell(connection, actor=actor, action="key rotated", subject=f"key:{name}", reason=reason)
         self._remembered.clear()
         return key
@@ -207,8 +207,9 @@ class Keys:
     async def revoke(self, name: str, *, actor: str = OPERATOR.actor, reason: str | None = None) -> None:
         """Makes a client's keys useless, within seconds everywhere; raises ``NotFound``."""
         async with self._engine.begin() as connection:
-            if not await key_rows.revoke(connection, name):
+            if not await key_rows.lock(connection, name):
                 raise no_key(name)
+            await key_rows.revoke(connection, name)
             await events.tell(connection, actor=actor, action="key revoked", subject=f"key:{name}", reason=reason)
         self._remembered.clear()
 

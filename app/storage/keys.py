@@ -86,8 +86,20 @@ async def read_all(connection: AsyncConnection) -> list[Key]:
     return [Key(*row) for row in await connection.execute(select(*_SHOWN).order_by(keys.c.name, keys.c.id.desc()))]
 
 
+async def lock(connection: AsyncConnection, name: str) -> list[Key]:
+    """The client's keys that are not revoked, oldest first, locked in this order by everybody who changes several.
+
+    Who had to wait for a rotation sees its outcome: the current one that it waited for is replaced.
+    """
+    query = select(*_SHOWN).where(keys.c.name == name, keys.c.revoked_at.is_(None)).order_by(keys.c.id)
+    return [Key(*row) for row in await connection.execute(query.with_for_update())]
+
+
 async def replace(connection: AsyncConnection, name: str, grace: timedelta) -> None:
-    """Makes room for the client's new key. All that it has work for the grace yet, or until they expire."""
+    """Makes room for the client's new key. All that it has work for the grace yet, or until they expire.
+
+    The caller has locked them.
+    """
     await connection.execute(
         update(keys)
         .where(keys.c.name == name, keys.c.revoked_at.is_(None))
@@ -98,15 +110,13 @@ async def replace(connection: AsyncConnection, name: str, grace: timedelta) -> N
     )
 
 
-async def revoke(connection: AsyncConnection, name: str) -> bool:
-    """Revokes the client's keys, the replaced ones too; False if there is none of that name left to revoke."""
-    revoked = await connection.scalars(
+async def revoke(connection: AsyncConnection, name: str) -> None:
+    """Revokes the client's keys, the replaced ones too. The caller has locked them."""
+    await connection.execute(
         update(keys)
         .where(keys.c.name == name, keys.c.revoked_at.is_(None))
         .values(revoked_at=func.clock_timestamp())
-        .returning(keys.c.id)
     )
-    return bool(revoked.all())
 
 
 async def note_use(connection: AsyncConnection, digest: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Knowing a client by its key: the database is asked once, whoever waits for the answer and whoever goes away."""
+"""Clients' keys under many hands: the database is asked once for all who wait, and changes come one after the other."""
 
 from __future__ import annotations
 
@@ -67,3 +67,37 @@ async def test_a_key_is_known_again_after_the_database_was_away(services: Servic
         with pytest.raises(Exception, match="terminat"):
             await request
     assert (await services.keys.authenticate(key)).actor == "client:crm"
+
+
+async def test_a_rotation_locks_the_oldest_key_first_wherever_the_rows_lie(
+    services: Services, settings: Settings
+) -> None:
+    """Two that lock them in different orders wait for each other, until PostgreSQL ends one."""
+    first = await services.keys.create("crm", ["read"])
+    second = await services.keys.rotate("crm")
+    await services.keys.authenticate(first)  # noting its use moves the older key's row behind the newer one's
+    async with await psycopg.AsyncConnection.connect(settings.require_database_url()) as other:
+        oldest, newest = await (await other.execute("SELECT id FROM keys ORDER BY id")).fetchall()
+        await other.execute("SELECT FROM keys WHERE id = %s FOR UPDATE", oldest)
+        rotation = asyncio.create_task(services.keys.rotate("crm"))
+        await asking(settings)
+        await other.execute("SELECT FROM keys WHERE id = %s FOR UPDATE", newest)
+    for key in (first, second, await rotation):
+        assert (await services.keys.authenticate(key)).actor == "client:crm"
+
+
+async def test_a_revocation_that_waited_for_a_rotation_revokes_the_new_key_too(
+    services: Services, settings: Settings
+) -> None:
+    await services.keys.create("crm", ["read"])
+    async with await psycopg.AsyncConnection.connect(settings.require_database_url()) as rotating:
+        # As a rotation does it: what there is is replaced, and something new is added.
+        await rotating.execute("UPDATE keys SET replaced_at = now() WHERE name = 'crm'")
+        await rotating.execute(
+            "INSERT INTO keys (name, prefix, digest, scopes) SELECT name, prefix, 'new', scopes FROM keys"
+        )
+        revocation = asyncio.create_task(services.keys.revoke("crm"))
+        await asking(settings)
+    await revocation
+    async with services.engine.connect() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM keys WHERE revoked_at IS NULL")).scalar() == 0
