@@ -173,8 +173,8 @@ class Pump:
             return await calls.claim(
                 connection,
                 room=offer.room,
-                each=offer.each,
-                passing_over=offer.passing_over,
+                most=offer.most,
+                under_way=offer.under_way,
                 lease=self._settings.lease,
                 worker=self._name,
             )

@@ -1,18 +1,19 @@
 """Slots: the calls that a pump may have in flight, shared out so that no account takes them all.
 
 An account whose calls hang keeps its slots for the whole deadline, and nobody can know it before. So a fifth of the
-slots is kept for accounts that have few calls under way here: whatever the others do, something is free for them.
+slots is kept for accounts that have few calls under way here, and half of it for those that have none: whatever the
+others do, something is free for them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FEW = 3
-"""An account with fewer calls under way in this pump may take what is kept."""
+"""An account may have so many calls under way in this pump with the help of what is kept, while half of it is free."""
 
 _KEPT_SHARE = 5  # one of so many slots is kept
 _WORTH_A_CLAIM = 5  # one of so many slots, free at once, is worth a claim that does not wait for more
@@ -20,11 +21,14 @@ _WORTH_A_CLAIM = 5  # one of so many slots, free at once, is worth a claim that 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """How many calls may be claimed now: in all, and for each account; and which accounts get none."""
+    """How many calls may be claimed now, and how many of one account may then be under way.
+
+    ``under_way``: what counts towards ``most``, by account.
+    """
 
     room: int
-    each: int
-    passing_over: Sequence[int] = ()
+    most: int
+    under_way: Mapping[int, int] = field(default_factory=dict)
 
 
 class Slots:
@@ -59,8 +63,9 @@ class Slots:
         """What may be claimed, or None. ``wanted_by``: the accounts that have more to send, if that is known."""
         free = self._total - self._taken.total()
         if free > self._kept:
-            return Offer(free - self._kept, each=free - self._kept)
-        many = {account_id for account_id, taken in self._taken.items() if taken >= FEW}
-        if free <= 0 or (wanted_by is not None and wanted_by <= many):
+            return Offer(free - self._kept, most=self._total)
+        for_those_with_none = self._kept // 2
+        room, most = (free - for_those_with_none, FEW) if free > for_those_with_none else (free, 1)
+        if room <= 0 or (wanted_by is not None and all(self._taken[account_id] >= most for account_id in wanted_by)):
             return None
-        return Offer(free, each=1, passing_over=sorted(many))  # one at a time, until they are not few any more
+        return Offer(room, most, dict(self._taken))

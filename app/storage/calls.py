@@ -7,12 +7,13 @@ each claim, and only who knows the current one may finish.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.callback_time import LateCallback
@@ -110,10 +111,12 @@ _DUE = f"""
     )"""
 
 # The least recently served accounts first. Of many half are left to who claims at the same time, so that neither waits.
-# Accounts at their limits are passed over: they must not use up the room of the others.
+# Accounts at their limits are passed over: they must not use up the room of the others. One that was served since the
+# look at what is due has had its turn.
 _LOCK_LANES = text(f"""
     {_DUE}, locked AS MATERIALIZED (
-        SELECT account_id FROM due JOIN lanes USING (account_id) WHERE room >= 1
+        SELECT account_id FROM due JOIN lanes USING (account_id)
+        WHERE room >= 1 AND lanes.served_at = due.served_at
         ORDER BY due.served_at
         LIMIT least(:room, (SELECT CASE WHEN count(*) < {_MANY_LANES} THEN count(*) ELSE (count(*) + 1) / 2 END
                             FROM due WHERE room >= 1))
@@ -135,9 +138,10 @@ _WAIT_FOR_LANE = text(f"""
 # leases, and a hold.
 _LEASE = text(f"""
     WITH lane AS MATERIALIZED (
-        SELECT lanes.account_id, pace, greatest(least(:share, {_ROOM}), 0)::int AS room
-        FROM lanes JOIN accounts ON accounts.id = lanes.account_id {_PACED}
-        WHERE lanes.account_id = ANY(:accounts) AND hold_cause IS NULL
+        SELECT lanes.account_id, pace, greatest(least(share, {_ROOM}), 0)::int AS room
+        FROM unnest(CAST(:accounts AS int[]), CAST(:shares AS int[])) AS shared(account_id, share)
+        JOIN lanes USING (account_id) JOIN accounts ON accounts.id = lanes.account_id {_PACED}
+        WHERE hold_cause IS NULL
     ), due AS MATERIALIZED (
         SELECT call.id, lane.account_id
         FROM lane CROSS JOIN LATERAL (
@@ -161,7 +165,7 @@ _LEASE = text(f"""
         RETURNING lanes.account_id, {_OPENS_IN} AS opens_in
     )
     SELECT id, epoch, lease_until, account_id, opens_in FROM leased JOIN served USING (account_id)
-""").bindparams(bindparam("share"))
+""")
 
 assert SEND.leaves == SUPERSEDE.leaves  # so one look at what waits serves both
 
@@ -252,27 +256,30 @@ async def claim(
     connection: AsyncConnection,
     *,
     room: int,
-    each: int,
+    most: int,
     lease: timedelta,
     worker: str,
-    passing_over: Sequence[int] = (),
+    under_way: Mapping[int, int] = MappingProxyType({}),
 ) -> Claim:
     """Leases up to ``room`` due calls and writes the attempt of each, in one transaction that the caller commits.
 
-    The accounts that it locks share the room evenly, and none gets more than ``each``. An account's calls in flight and
-    its pace are counted under its lane's lock, for all workers together; accounts on hold are passed over, and those in
-    ``passing_over``.
+    The accounts that it locks share the room evenly, and none comes to have more than ``most``, with the calls that it
+    has ``under_way``. An account's calls in flight and its pace are counted under its lane's lock, for all workers
+    together; accounts on hold are passed over.
     """
-    looked = (await connection.execute(_LOCK_LANES, {"room": room, "passing_over": list(passing_over)})).all()
+    passing_over = {"passing_over": [account_id for account_id, calls in under_way.items() if calls >= most]}
+    looked = (await connection.execute(_LOCK_LANES, {"room": room, **passing_over})).all()
     accounts = [row.account_id for row in looked if row.locked]
     left = {row.account_id for row in looked if row.open and not row.locked}
     waits = [row.opens_in for row in looked if not row.open and row.opens_in is not None and row.opens_in > 0]
     if left and not accounts:
-        accounts = [*await connection.scalars(_WAIT_FOR_LANE, {"passing_over": list(passing_over)})]
+        accounts = [*await connection.scalars(_WAIT_FOR_LANE, passing_over)]
     if not accounts:
         return Claim((), frozenset(), min(waits, default=None))
-    share = min(each, max(1, room // len(accounts)))
-    leased = (await connection.execute(_LEASE, {"accounts": accounts, "share": share, "lease": lease})).all()
+    each = max(1, room // len(accounts))  # what is left over goes to others by the next claim
+    shares = {account_id: min(each, most - under_way.get(account_id, 0)) for account_id in accounts}
+    lanes = {"accounts": list(shares), "shares": list(shares.values())}
+    leased = (await connection.execute(_LEASE, {**lanes, "lease": lease})).all()
     waits += [row.opens_in for row in leased if row.opens_in is not None and row.opens_in > 0]
     if not leased:
         return Claim((), frozenset(), min(waits, default=None))
@@ -292,7 +299,7 @@ async def claim(
     if idle:
         await let_go(connection, idle)
     taken = Counter(row.account_id for row in leased)
-    full = {account_id for account_id, n in taken.items() if n >= share}
+    full = {account_id for account_id, n in taken.items() if n >= shares[account_id]}
     return Claim(deliveries, frozenset(full | left), min(waits, default=None))
 
 

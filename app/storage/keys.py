@@ -113,9 +113,7 @@ async def replace(connection: AsyncConnection, name: str, grace: timedelta) -> N
 async def revoke(connection: AsyncConnection, name: str) -> None:
     """Revokes the client's keys, the replaced ones too. The caller has locked them."""
     await connection.execute(
-        update(keys)
-        .where(keys.c.name == name, keys.c.revoked_at.is_(None))
-        .values(revoked_at=func.clock_timestamp())
+        update(keys).where(keys.c.name == name, keys.c.revoked_at.is_(None)).values(revoked_at=func.clock_timestamp())
     )
 
 

@@ -86,7 +86,7 @@ async def measure(place: Place) -> None:
     for _ in range(_GROUPS):
         with costs.of("claim, with the attempt's row and COMMIT"):
             async with engine.begin() as connection:
-                claim = await calls.claim(connection, room=_GROUP, each=_GROUP, lease=settings.lease, worker="bench")
+                claim = await calls.claim(connection, room=_GROUP, most=_GROUP, lease=settings.lease, worker="bench")
         if len(claim.deliveries) != _GROUP:
             raise SystemExit(f"{len(claim.deliveries)} were claimed, not {_GROUP}")
         with costs.of("record: attempt, state, event, lease, COMMIT"):

@@ -16,7 +16,7 @@ from app.wiring import Services
 
 
 async def claim(connection: AsyncConnection, room: int) -> Claim:
-    return await calls.claim(connection, room=room, each=room, lease=timedelta(seconds=30), worker="test")
+    return await calls.claim(connection, room=room, most=room, lease=timedelta(seconds=30), worker="test")
 
 
 async def test_claims_of_many_accounts_share_them_and_none_waits(services: Services, sandbox: Sandbox) -> None:

@@ -30,7 +30,7 @@ async def test_a_lease_counts_from_its_claim_however_long_its_transaction_has_be
         await connection.execute(text("SELECT pg_sleep(0.3)"))  # as long as one may wait for an account's lock
         before = await connection.scalar(text("SELECT clock_timestamp()"))
         assert before is not None
-        [delivery] = (await calls.claim(connection, room=1, each=1, lease=lease, worker="test")).deliveries
+        [delivery] = (await calls.claim(connection, room=1, most=1, lease=lease, worker="test")).deliveries
         after = await connection.scalar(text("SELECT clock_timestamp()"))
         assert after is not None
     assert before + lease <= delivery.lease_until <= after + lease + ms(1)
