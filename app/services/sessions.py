@@ -11,7 +11,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.domain.errors import Fault, InvalidInput, NotAuthenticated, RateLimited
+from app.domain.errors import Fault, InvalidInput, NotAuthenticated, RateLimited, StateConflict
 from app.secrets import Secret, digest, form_token, hash_password, is_outdated, new_token, password_fits
 from app.services.keys import Caller
 from app.services.throttle import Throttle
@@ -71,9 +71,9 @@ class Sessions:
         self._forgive(name, address)
         renewed = await self._hash(password) if is_outdated(stored or "") else None
         async with self._engine.begin() as connection:
-            user = await users.read(connection, name)
-            if user is None or user.disabled_at is not None:  # since a moment ago
-                raise NotAuthenticated("This user has no access any more.")
+            user = await users.admit(connection, name)
+            if user is None or await users.read_hash(connection, name) != stored:  # since a moment ago
+                raise NotAuthenticated("The password was changed, or the access taken away, just now. Sign in again.")
             if renewed is not None:
                 await users.set_hash(connection, user.id, renewed)
             return await self._start(connection, user, address, "by password")
@@ -81,9 +81,10 @@ class Sessions:
     async def sign_in_by_link(self, link: str, *, address: str) -> str:
         """The token of a new session; the link is used up by it. Raises ``NotAuthenticated``."""
         async with self._engine.begin() as connection:
-            user_id = await sessions.use_link(connection, digest(link))
-            user = None if user_id is None else await users.read_by_id(connection, user_id)
-            if user is None:
+            user = await sessions.find_link(connection, digest(link))
+            # First the user, then what is the user's, as whoever takes it away.
+            user = user and await users.admit(connection, user.name)
+            if user is None or not await sessions.use_link(connection, digest(link)):
                 raise NotAuthenticated(
                     "This sign-in link was used already, or is too old. `wrapup users link NAME` makes a new one."
                 )
@@ -93,8 +94,8 @@ class Sessions:
         """The token of a new session for whom a trusted proxy has signed in. Raises ``NotAuthenticated`` for one who is
         no user here: who may come in, and as what, is said here and not there."""
         async with self._engine.begin() as connection:
-            user = await users.read(connection, folded(name))
-            if user is None or user.disabled_at is not None:
+            user = await users.admit(connection, folded(name))
+            if user is None:
                 raise NotAuthenticated(
                     "You are signed in with your company, and have no access to Wrapup. Ask an admin of Wrapup for it."
                 )
@@ -117,7 +118,7 @@ class Sessions:
     async def change_password(self, user: User, old: Secret, new: Secret, *, address: str) -> str:
         """Changes one's own password and ends all sessions; gives the token of a new one.
 
-        ``old`` is not looked at where there was none. Raises ``InvalidInput`` and ``RateLimited``.
+        ``old`` is not looked at where there was none. Raises ``InvalidInput``, ``RateLimited`` and ``StateConflict``.
         """
         self._take_try(user.name, address)
         async with self._engine.connect() as connection:
@@ -129,6 +130,9 @@ class Sessions:
             raise InvalidInput(faults)
         hashed = await self._hash(new)
         async with self._engine.begin() as connection:
+            admitted = await users.admit(connection, user.name)
+            if admitted is None or await users.read_hash(connection, user.name) != stored:
+                raise StateConflict("The password was changed, or the access taken away, just now by somebody else.")
             await users.set_hash(connection, user.id, hashed)
             await sessions.end_all(connection, user.id)
             await _tell(connection, user, "user password changed")
@@ -138,7 +142,6 @@ class Sessions:
         token = new_token()
         await sessions.forget_expired(connection)
         await sessions.start(connection, user.id, digest=digest(token), address=address, lifetime=self.lifetime)
-        await users.note_sign_in(connection, user.id)
         await _tell(connection, user, "signed in", how)
         return token
 

@@ -44,9 +44,10 @@ async def end_all(connection: AsyncConnection, user_id: int) -> None:
 
 
 async def forget_expired(connection: AsyncConnection) -> None:
-    """Deletes what is over by itself."""
+    """Deletes what is over by itself, and waits for nobody who does the same."""
     for table in (sessions, sign_in_links):
-        await connection.execute(delete(table).where(table.c.expires_at <= func.clock_timestamp()))
+        over = select(table.c.digest).where(table.c.expires_at <= func.clock_timestamp())
+        await connection.execute(delete(table).where(table.c.digest.in_(over.with_for_update(skip_locked=True))))
 
 
 async def add_link(connection: AsyncConnection, user_id: int, *, digest: bytes, lifetime: timedelta) -> None:
@@ -55,12 +56,18 @@ async def add_link(connection: AsyncConnection, user_id: int, *, digest: bytes, 
     await connection.execute(insert(sign_in_links).values(digest=digest, user_id=user_id, expires_at=ends))
 
 
-async def use_link(connection: AsyncConnection, digest: bytes) -> int | None:
-    """Takes a link that works away, and gives its user's id: of two who use it at once, one gets it."""
-    used = (
-        delete(sign_in_links)
+async def find_link(connection: AsyncConnection, digest: bytes) -> User | None:
+    """Whom a link that works signs in."""
+    query = (
+        select(*SHOWN)
+        .join_from(sign_in_links, users)
         .where(sign_in_links.c.digest == digest, sign_in_links.c.expires_at > func.clock_timestamp())
-        .where(sign_in_links.c.user_id.in_(select(users.c.id).where(users.c.disabled_at.is_(None))))
-        .returning(sign_in_links.c.user_id)
     )
-    return (await connection.scalars(used)).one_or_none()
+    row = (await connection.execute(query)).one_or_none()
+    return User(*row) if row else None
+
+
+async def use_link(connection: AsyncConnection, digest: bytes) -> bool:
+    """Takes a link away; of two who use it at once, one does. False if it is gone. The caller has admitted the user."""
+    used = delete(sign_in_links).where(sign_in_links.c.digest == digest).returning(sign_in_links.c.digest)
+    return (await connection.scalars(used)).one_or_none() is not None

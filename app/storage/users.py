@@ -47,12 +47,6 @@ async def read(connection: AsyncConnection, name: str) -> User | None:
     return User(*row) if row else None
 
 
-async def read_by_id(connection: AsyncConnection, user_id: int) -> User | None:
-    """One user by id, a disabled one too, or None."""
-    row = (await connection.execute(select(*SHOWN).where(users.c.id == user_id))).one_or_none()
-    return User(*row) if row else None
-
-
 async def read_all(connection: AsyncConnection) -> list[User]:
     """All users by name."""
     return [User(*row) for row in await connection.execute(select(*SHOWN).order_by(users.c.name))]
@@ -79,9 +73,19 @@ async def set_disabled(connection: AsyncConnection, user_id: int, *, disabled: b
     await _change(connection, user_id, {"disabled_at": func.clock_timestamp() if disabled else None})
 
 
-async def note_sign_in(connection: AsyncConnection, user_id: int) -> None:
-    """Remembers that the user signed in just now."""
-    await _change(connection, user_id, {"signed_in_at": func.clock_timestamp()})
+async def admit(connection: AsyncConnection, name: str) -> User | None:
+    """Notes that the user signs in just now, unless they are disabled.
+
+    The row is locked by it: what takes the user's sessions away comes wholly before the new one, or after it.
+    """
+    admitted = (
+        update(users)
+        .where(users.c.name == name, users.c.disabled_at.is_(None))
+        .values(signed_in_at=func.clock_timestamp())
+        .returning(*SHOWN)
+    )
+    row = (await connection.execute(admitted)).one_or_none()
+    return User(*row) if row else None
 
 
 async def _change(connection: AsyncConnection, user_id: int, values: dict[str, Any]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from deliveries import ask
+from deliveries import ask, until
 
 from app.domain.errors import InvalidInput, NotAuthenticated, NotFound, RateLimited, StateConflict
 from app.secrets import Secret
@@ -181,3 +182,50 @@ async def test_all_of_it_is_in_the_audit_trail(services: Services, sessions: Ses
         ("user:asha", "signed out", None),
         ("user:ravi", "user role changed", "from operator to admin"),
     ]
+
+
+@asynccontextmanager
+async def taking_access_away(services: Services, change: str) -> AsyncIterator[None]:
+    """Somebody changes asha's row and ends her sessions; committed once a sign-in waits for it, or has not."""
+    async with services.engine.begin() as connection:
+        await connection.exec_driver_sql(f"UPDATE users SET {change} WHERE name = 'asha'")
+        yield
+        waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        await until(lambda: ask(services, waiting))
+        for table in ("sessions", "sign_in_links"):
+            await connection.exec_driver_sql(f"DELETE FROM {table}")
+
+
+@pytest.mark.parametrize("change", ["password_hash = 'another'", "disabled_at = now()"])
+async def test_who_signs_in_while_the_access_is_taken_away_is_not_let_in(
+    services: Services, sessions: Sessions, change: str
+) -> None:
+    async with taking_access_away(services, change):
+        late = asyncio.create_task(sessions.sign_in("asha", PASSWORD, address=HERE))
+    with pytest.raises(NotAuthenticated, match="just now"):
+        await late
+    assert await ask(services, "SELECT FROM sessions") == []
+
+
+async def test_a_sign_in_link_that_is_taken_away_while_it_is_used_lets_nobody_in(
+    services: Services, sessions: Sessions
+) -> None:
+    link = await services.users.link("asha")
+    async with taking_access_away(services, "password_hash = 'another'"):
+        late = asyncio.create_task(sessions.sign_in_by_link(link, address=HERE))
+    with pytest.raises(NotAuthenticated, match="used already"):
+        await late
+    assert await ask(services, "SELECT FROM sessions") == []
+
+
+async def test_of_two_changes_of_a_password_the_later_one_is_told(services: Services, sessions: Sessions) -> None:
+    token = await sessions.sign_in("asha", PASSWORD, address=HERE)
+    found = await sessions.find(token)
+    assert found is not None
+    async with taking_access_away(services, "password_hash = 'another'"):
+        late = asyncio.create_task(
+            sessions.change_password(found.user, PASSWORD, Secret("five words in a row"), address=HERE)
+        )
+    with pytest.raises(StateConflict, match="just now"):
+        await late
+    assert await ask(services, "SELECT FROM users WHERE password_hash = 'another'")

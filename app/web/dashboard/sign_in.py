@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from app.domain.errors import InvalidInput, NotAuthenticated, RateLimited
+from app.domain.errors import InvalidInput, NotAuthenticated, RateLimited, StateConflict
 from app.secrets import Secret
 from app.web.auth import Wired, services_of
 from app.web.dashboard.rendering import render
@@ -108,7 +108,7 @@ async def change_password(request: Request, services: Wired, posted: ViewerForm)
         return render(request, "me.html", status=422, faults=["The two new passwords differ. Type the same one twice."])
     try:
         token = await services.sessions.change_password(user, old, new, address=coming_from(request))
-    except (InvalidInput, RateLimited) as refused:
+    except (InvalidInput, RateLimited, StateConflict) as refused:
         return render(request, "me.html", status=422, faults=[str(refused)])
     return _enter(request, "/me?said=password", token)
 
