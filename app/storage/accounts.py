@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, literal_column, select, text, update
+from sqlalchemy import ColumnElement, func, insert, literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.lanes import LEARNED
@@ -47,9 +47,13 @@ class Account:
         return self.hold_cause is not None
 
 
-_ACCOUNTS = select(accounts, lanes.c.doubt, lanes.c.probe_at, literal_column(LEARNED).label("learned_rate")).join_from(
-    accounts, lanes
-)
+_SHOWN: list[ColumnElement[Any]] = [
+    *(column for column in accounts.c if column is not accounts.c.failure_salt),  # it is the triggers' alone
+    lanes.c.doubt,
+    lanes.c.probe_at,
+    literal_column(LEARNED).label("learned_rate"),
+]
+_ACCOUNTS = select(*_SHOWN).join_from(accounts, lanes)
 
 
 async def read(connection: AsyncConnection, customer: str) -> Account | None:

@@ -16,7 +16,9 @@ from app.domain.errors import NotFound
 from app.domain.failures import THINGS, Thing
 from app.sandbox import Sandbox
 from app.services.keys import OPERATOR, Caller
+from app.services.replays import read_request
 from app.settings import Settings
+from app.storage import schema
 from app.storage.failures import Wanted
 from app.wiring import Services
 
@@ -257,3 +259,47 @@ async def test_several_writers_fail_at_once_and_none_waits_for_another(services:
         await first.exec_driver_sql(statement.format(one))
         await second.exec_driver_sql(statement.format(two))
     assert (await the_only(services))["count"] == 2
+
+
+async def test_the_id_of_a_failure_tells_nobody_what_it_is_about(services: Services, sandbox: Sandbox) -> None:
+    """It stands in links that a viewer sees, who sees no phone number."""
+    await open_account(services, sandbox, OTHER)
+    for account in (CUSTOMER, OTHER):
+        await fail(services, 1, "invalid_call", account=account, did="911234567890")
+    first, second = await listed(services)
+    assert first["value"] == second["value"] == "911234567890"
+    guesses = await ask(
+        services,
+        "SELECT md5(jsonb_build_array(id, 'invalid_call', 'did', '911234567890')::text)::uuid AS id FROM accounts",
+    )
+    assert {first["id"], second["id"]}.isdisjoint(guess.id for guess in guesses)
+
+
+async def test_migrating_to_new_ids_keeps_what_is_known_of_failures(services: Services, settings: Settings) -> None:
+    await fail(services, 1)
+    await services.failures.acknowledge((await the_only(services))["id"], OPERATOR, note="told the CRM's people")
+    await fail(services, 2, "invalid_call")  # not folded yet
+    before = await listed(services)
+    ids = {str(one["id"]) for one in before}
+    conditions = {"failure": sorted(ids)}
+    await services.replays.create(read_request({"filter": conditions, "reason": "mended"}, OPERATOR), OPERATOR)
+    await services.schedules.create(
+        {"name": "nightly", "cron": "0 3 * * *", "replay": {"filter": conditions, "reason": "mended"}}, OPERATOR
+    )
+    for migrate, revision in ((schema.downgrade, "0013"), (schema.upgrade, "0014")):
+        await services.engine.dispose()  # statements that are prepared on its connections know the tables of before
+        await migrate(services.engine, revision)
+        renamed = {str(row.id) for row in await ask(services, "SELECT failure_id AS id FROM failure_members")}
+        assert ids.isdisjoint(renamed)
+        ids = renamed
+        for kept in ("SELECT filter AS of FROM replays", "SELECT replay -> 'filter' AS of FROM schedules"):
+            [row] = await ask(services, kept)
+            assert {*row.of["failure"]} == ids
+    assert without_ids(await listed(services)) == without_ids(before)
+    await the_groups_must_be_right(services)
+    await fold(services, settings)
+    assert without_ids(await listed(services)) == without_ids(before)
+
+
+def without_ids(failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(({**one, "id": None} for one in failures), key=lambda one: str(one["cause"]))

@@ -48,6 +48,7 @@ accounts = Table(
     Column("held_at", TIME),
     created(),
     Column("updated_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    Column("failure_salt", Uuid, nullable=False, server_default=func.gen_random_uuid()),  # of its failures' ids
 )
 
 # What claiming writes of an account, apart from it, so that claims don't churn the row that everybody reads.
