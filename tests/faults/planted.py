@@ -261,8 +261,8 @@ PLANTED: Sequence[Planted] = (
             ),
             Text(
                 "app/storage/calls.py",
-                "WHERE lanes.account_id = ANY(:accounts) AND hold_cause IS NULL",
-                "WHERE lanes.account_id = ANY(:accounts)",
+                "WHERE hold_cause IS NULL\n    ), due AS",
+                "    ), due AS",
             ),
         ],
         frozenset({"in spite of hold"}),
