@@ -83,11 +83,13 @@ class Accounts:
             if faults:
                 raise InvalidInput(faults)
             values = self._values(settings)
+            account_id = None
             if account is None:
-                values.setdefault("base_url", DEFAULT_BASE_URL)
-                account_id = await account_rows.create(connection, {"customer": customer, **values})
-            else:
-                account_id = account.id
+                new = {"base_url": DEFAULT_BASE_URL, **values}
+                if (account_id := await account_rows.create(connection, {"customer": customer, **new})) is not None:
+                    values = new
+            if account_id is None:  # it was there, or somebody else has made it at the same moment
+                account_id = (await self._read(connection, customer)).id
                 await lanes.lock(connection, [account_id])  # before the account's own row, as everybody does
                 account = await self._read(connection, customer)
                 await account_rows.change(connection, account_id, values)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, literal_column, select, text, update
+from sqlalchemy import ColumnElement, func, literal_column, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.lanes import LEARNED
@@ -72,11 +73,12 @@ async def read_some(connection: AsyncConnection, ids: Sequence[int]) -> list[Acc
     return [Account(*row) for row in await connection.execute(_ACCOUNTS.where(accounts.c.id.in_(ids)))]
 
 
-async def create(connection: AsyncConnection, values: Mapping[str, Any]) -> int:
-    """Adds an account with its lane; gives its id."""
-    insertion = insert(accounts).values(**values).returning(accounts.c.id)
-    account_id: int = (await connection.scalars(insertion)).one()
-    await connection.execute(insert(lanes).values(account_id=account_id))
+async def create(connection: AsyncConnection, values: Mapping[str, Any]) -> int | None:
+    """Adds an account with its lane; gives its id, or None if there is one: somebody else may be making it, too."""
+    insertion = insert(accounts).values(**values).on_conflict_do_nothing().returning(accounts.c.id)
+    account_id: int | None = (await connection.scalars(insertion)).one_or_none()
+    if account_id is not None:
+        await connection.execute(insert(lanes).values(account_id=account_id))
     return account_id
 
 

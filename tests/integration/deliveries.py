@@ -108,6 +108,12 @@ async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 
             await asyncio.sleep(0.01)
 
 
+async def somebody_waits(services: Services) -> None:
+    """Returns when a statement waits for a lock that another one holds."""
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    await until(lambda: ask(services, waiting))
+
+
 async def settle(services: Services, *deliverers: Deliverer, seconds: float = 10) -> None:
     """Wakes the pumps, as the scheduler would, until nothing waits that is not on hold, and nothing is under way."""
 
