@@ -44,7 +44,10 @@ async def lock(connection: AsyncConnection, disposition_id: UUID) -> Subject | N
     """Locks the call of a disposition and looks at it; None if there is no such disposition."""
     if await connection.scalar(_LOCK_CALL, {"id": disposition_id}) is None:
         return None
-    call_id, account, on_hold, state, newer = (await connection.execute(_LOOK, {"id": disposition_id})).one()
+    row = (await connection.execute(_LOOK, {"id": disposition_id})).one_or_none()
+    if row is None:  # it was pruned while the lock was waited for
+        return None
+    call_id, account, on_hold, state, newer = row
     return Subject(call_id, account, on_hold, State(state), newer)
 
 

@@ -94,23 +94,22 @@ async def oldest_due(connection: AsyncConnection) -> datetime | None:
     return cast("datetime | None", await connection.scalar(_DUE))
 
 
-_PRUNE_DISPOSITIONS = text("""
-    WITH old AS (
-        DELETE FROM dispositions WHERE id IN (
-            SELECT id FROM dispositions
-            WHERE created_at < statement_timestamp() - CAST(:retention AS interval) AND finished_at IS NOT NULL
-            LIMIT :limit)
-        RETURNING call_id
-    )
-    SELECT call_id FROM old
+# Under the locks of their calls, like all that changes a disposition: one that is sent again at this moment is not old
+# any more, and what is looked at stays while it is. Whose call is locked is left for the next time. In steps: what was
+# done before a lock came to us is seen by a statement that begins after it only.
+_OLD = text("""
+    SELECT id, call_id FROM dispositions
+    WHERE created_at < statement_timestamp() - CAST(:retention AS interval) AND finished_at IS NOT NULL
+    LIMIT :limit
 """)
-# In two steps: who holds a call's lock is putting a disposition into it right now, and what was put into it before the
-# lock came to us is seen by the second statement only.
 _LOCK_CALLS = text("""
-    SELECT id FROM calls WHERE id = ANY(:ids) ORDER BY account_id, ucid FOR UPDATE SKIP LOCKED
+    SELECT id FROM calls WHERE id = ANY(:calls) ORDER BY account_id, ucid FOR UPDATE SKIP LOCKED
+""")
+_PRUNE_DISPOSITIONS = text("""
+    DELETE FROM dispositions WHERE id = ANY(:ids) AND call_id = ANY(:calls) AND finished_at IS NOT NULL
 """)
 _PRUNE_CALLS = text("""
-    DELETE FROM calls WHERE id = ANY(:ids) AND NOT EXISTS (SELECT FROM dispositions WHERE call_id = calls.id)
+    DELETE FROM calls WHERE id = ANY(:calls) AND NOT EXISTS (SELECT FROM dispositions WHERE call_id = calls.id)
 """)
 _PRUNE_REST = (
     text("DELETE FROM counts_by_minute WHERE minute < statement_timestamp() - interval '8 days'"),
@@ -130,16 +129,19 @@ _PRUNE_EVENTS = text("""
 async def prune(connection: AsyncConnection, *, retention: timedelta, limit: int) -> int:
     """Deletes what is older than ``retention`` and final, up to ``limit`` dispositions and as many events.
 
-    Gives the larger of the two numbers: less than ``limit`` says that nothing is left.
+    Gives the larger of the two numbers, with those whose call is locked just now: less than ``limit`` says that no more
+    is left.
     """
     for statement in _PRUNE_REST:
         await connection.execute(statement)
     told = await connection.execute(_PRUNE_EVENTS, {"retention": retention, "limit": limit})
-    pruned = (await connection.scalars(_PRUNE_DISPOSITIONS, {"retention": retention, "limit": limit})).all()
-    if pruned:
-        locked = (await connection.scalars(_LOCK_CALLS, {"ids": sorted(set(pruned))})).all()
-        await connection.execute(_PRUNE_CALLS, {"ids": locked})
+    old = (await connection.execute(_OLD, {"retention": retention, "limit": limit})).all()
+    if old:
+        calls_of_old = {"calls": sorted({row.call_id for row in old})}
+        locked = {"calls": (await connection.scalars(_LOCK_CALLS, calls_of_old)).all()}
+        await connection.execute(_PRUNE_DISPOSITIONS, {"ids": [row.id for row in old], **locked})
+        await connection.execute(_PRUNE_CALLS, locked)
     await connection.execute(_PRUNE_KEYS, {"retention": retention})
     await replays.prune(connection, retention=retention)
     await schedules.prune(connection, retention=retention)
-    return max(len(pruned), told.rowcount)
+    return max(len(old), told.rowcount)

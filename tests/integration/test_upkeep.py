@@ -7,12 +7,16 @@ from datetime import timedelta
 
 import pytest
 import uuid_utils.compat as uuids
-from deliveries import CUSTOMER, ask, fields, post, pumping, settle, ucid
+from deliveries import CUSTOMER, ask, fields, post, pumping, settle, somebody_waits, stored, ucid
+from replaying import fail
 
 from app.domain.disposition import fingerprint, parse_disposition
+from app.domain.errors import NotFound
 from app.services.keys import OPERATOR
 from app.services.upkeep import Due, Upkeep
 from app.settings import Settings
+from app.storage import actions
+from app.storage import upkeep as storage
 from app.storage.dispositions import Arrival, store
 from app.wiring import Services
 
@@ -87,5 +91,33 @@ async def test_a_call_that_gets_a_disposition_while_its_old_ones_are_pruned_is_l
     async with services.engine.begin() as connection:
         await store(connection, [arrival], window=timedelta(minutes=10))
         await upkeep.prune()  # beside it, before its COMMIT
+    await upkeep.prune()
     assert [row.id for row in await ask(services, "SELECT id FROM dispositions")] == [arrival.id]
     assert len(await ask(services, "SELECT FROM calls")) == 1
+
+
+async def test_what_is_sent_again_while_it_is_pruned_is_left(
+    services: Services, settings: Settings, upkeep: Upkeep
+) -> None:
+    ids = await fail(services, settings, 2)
+    await ask(services, f"UPDATE dispositions SET {LONG_AGO}")
+    async with services.engine.begin() as connection:
+        # As an operator or a replay does it.
+        assert await actions.lock(connection, ids[0])
+        assert await actions.send_again(connection, ids[:1], actor="test", reason=None) == {ids[0]}
+        await upkeep.prune()  # beside it, before its COMMIT, for which it does not wait
+    assert await stored(services) == {ids[0]: "queued"}
+
+
+async def test_what_is_pruned_while_its_call_is_waited_for_is_not_there(
+    services: Services, settings: Settings, upkeep: Upkeep
+) -> None:
+    [gone] = await fail(services, settings)
+    await ask(services, f"UPDATE dispositions SET {LONG_AGO}")
+    await post(services)  # so that the call stays
+    async with services.engine.begin() as pruning:
+        await storage.prune(pruning, retention=timedelta(hours=1), limit=10)
+        retrying = asyncio.create_task(services.actions.retry(gone, OPERATOR))
+        await somebody_waits(services)
+    with pytest.raises(NotFound):
+        await retrying
