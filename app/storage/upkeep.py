@@ -97,16 +97,20 @@ async def oldest_due(connection: AsyncConnection) -> datetime | None:
 # Under the locks of their calls, like all that changes a disposition: one that is sent again at this moment is not old
 # any more, and what is looked at stays while it is. Whose call is locked is left for the next time. In steps: what was
 # done before a lock came to us is seen by a statement that begins after it only.
-_OLD = text("""
+# What a replay has sent is left until it is settled: what became of it has to be seen first.
+_IS_DONE = """
+    finished_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM replays WHERE replays.id = dispositions.replay_id AND settled_at IS NULL)"""
+_OLD = text(f"""
     SELECT id, call_id FROM dispositions
-    WHERE created_at < statement_timestamp() - CAST(:retention AS interval) AND finished_at IS NOT NULL
+    WHERE created_at < statement_timestamp() - CAST(:retention AS interval) AND {_IS_DONE}
     LIMIT :limit
 """)
 _LOCK_CALLS = text("""
     SELECT id FROM calls WHERE id = ANY(:calls) ORDER BY account_id, ucid FOR UPDATE SKIP LOCKED
 """)
-_PRUNE_DISPOSITIONS = text("""
-    DELETE FROM dispositions WHERE id = ANY(:ids) AND call_id = ANY(:calls) AND finished_at IS NOT NULL
+_PRUNE_DISPOSITIONS = text(f"""
+    DELETE FROM dispositions WHERE id = ANY(:ids) AND call_id = ANY(:calls) AND {_IS_DONE}
 """)
 _PRUNE_CALLS = text("""
     DELETE FROM calls WHERE id = ANY(:calls) AND NOT EXISTS (SELECT FROM dispositions WHERE call_id = calls.id)
@@ -135,6 +139,7 @@ async def prune(connection: AsyncConnection, *, retention: timedelta, limit: int
     for statement in _PRUNE_REST:
         await connection.execute(statement)
     told = await connection.execute(_PRUNE_EVENTS, {"retention": retention, "limit": limit})
+    await replays.prune(connection, retention=retention)  # before the calls: a step locks its replay first, too
     old = (await connection.execute(_OLD, {"retention": retention, "limit": limit})).all()
     if old:
         calls_of_old = {"calls": sorted({row.call_id for row in old})}
@@ -142,6 +147,5 @@ async def prune(connection: AsyncConnection, *, retention: timedelta, limit: int
         await connection.execute(_PRUNE_DISPOSITIONS, {"ids": [row.id for row in old], **locked})
         await connection.execute(_PRUNE_CALLS, locked)
     await connection.execute(_PRUNE_KEYS, {"retention": retention})
-    await replays.prune(connection, retention=retention)
     await schedules.prune(connection, retention=retention)
     return max(len(old), told.rowcount)

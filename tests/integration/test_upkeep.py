@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import uuid_utils.compat as uuids
 from deliveries import CUSTOMER, ask, fields, post, pumping, settle, somebody_waits, stored, ucid
-from replaying import fail
+from replaying import counted, fail, make, step
 
 from app.domain.disposition import fingerprint, parse_disposition
 from app.domain.errors import NotFound
@@ -121,3 +121,23 @@ async def test_what_is_pruned_while_its_call_is_waited_for_is_not_there(
         await somebody_waits(services)
     with pytest.raises(NotFound):
         await retrying
+
+
+async def test_what_a_replay_has_sent_is_left_until_the_replay_knows_what_became_of_it(
+    services: Services, settings: Settings, upkeep: Upkeep
+) -> None:
+    ids = await fail(services, settings)
+    replay = await make(services)
+    async with pumping(settings) as deliverer:
+        assert await step(deliverer, replay)
+        deliverer.pump.wake()
+        await settle(services, deliverer)  # CloudAgent refuses it once more
+        await ask(services, f"UPDATE dispositions SET {LONG_AGO}")  # it came of age meanwhile
+        await upkeep.prune()
+        await step(deliverer, replay, steps=3)
+    found = await services.replays.get(replay.id, OPERATOR)
+    assert found.settled_at
+    assert counted(found) == {"failed": 1}
+    assert await stored(services) == {ids[0]: "failed"}
+    await upkeep.prune()
+    assert await stored(services) == {}
