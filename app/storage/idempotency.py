@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.errors import KeyReused
@@ -46,8 +47,11 @@ async def take_keys(connection: AsyncConnection, arrivals: Sequence[Arrival]) ->
         "keys": [arrival.idempotency_key for arrival in keyed],
     }
     taken = {"prints": [arrival.fingerprint for arrival in keyed], "ids": [arrival.id for arrival in keyed]}
-    await connection.execute(_TAKE, columns | taken)
-    kept = {(row.client, row.account_id, row.key): row for row in await connection.execute(_READ, columns)}
+    names = {(arrival.actor, arrival.account_id, arrival.idempotency_key) for arrival in keyed}
+    kept: dict[tuple[str, int, str | None], Row[Any]] = {}
+    while names - kept.keys():  # again, if one that stood in the way was pruned before it was read
+        await connection.execute(_TAKE, columns | taken)
+        kept = {(row.client, row.account_id, row.key): row for row in await connection.execute(_READ, columns)}
     earlier: dict[UUID, UUID | KeyReused] = {}
     for arrival in keyed:
         row = kept[arrival.actor, arrival.account_id, arrival.idempotency_key]

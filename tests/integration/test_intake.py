@@ -7,7 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from deliveries import CUSTOMER, UCID, accept, ask, fields, open_account, post, show, stored, ucid, url_of
+from deliveries import (
+    CUSTOMER,
+    UCID,
+    accept,
+    ask,
+    fields,
+    open_account,
+    post,
+    show,
+    somebody_waits,
+    stored,
+    ucid,
+    url_of,
+)
 
 from app.domain.errors import InvalidInput, KeyReused
 from app.domain.lifecycle import State
@@ -162,6 +175,24 @@ async def test_one_key_at_two_processes_at_once_is_one_disposition(services: Ser
     receipts = await asyncio.gather(*(accept(both[number % 2], key="k1") for number in range(40)))
     assert len({receipt.id for receipt in receipts}) == 1
     assert sum(not receipt.duplicate for receipt in receipts) == 1
+
+
+async def test_a_key_that_is_pruned_while_it_is_asked_for_is_taken_anew(services: Services, settings: Settings) -> None:
+    first = await accept(services, key="k1")
+    async with await psycopg.AsyncConnection.connect(url_of(settings)) as other:
+        await other.execute(  # whoever takes k2 has passed k1, and waits
+            "INSERT INTO idempotency_keys (client, account_id, key, print, disposition_id) "
+            "SELECT client, account_id, 'k2', print, disposition_id FROM idempotency_keys"
+        )
+        group = asyncio.gather(
+            accept(services, key="k1", disposition="B"), accept(services, ucid(1), key="k2"), accept(services, ucid(2))
+        )
+        await somebody_waits(services)
+        await ask(services, "DELETE FROM idempotency_keys WHERE key = 'k1'")
+        await other.rollback()
+    receipts = await group
+    assert not any(receipt.duplicate for receipt in receipts)  # the group was written once
+    assert await stored(services) == {first.id: "superseded"} | dict.fromkeys((one.id for one in receipts), "queued")
 
 
 async def test_a_key_belongs_to_its_client(services: Services) -> None:
