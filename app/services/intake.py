@@ -203,8 +203,9 @@ class Intake:
                 return stored
         except DATABASE_TROUBLE as error:
             return _none_stored(arrivals, error)
-        except DBAPIError as error:
-            # One of them is poison. In halves it is found, and its neighbours are stored.
+        except Exception as error:
+            # One of them is poison. In halves it is found, and its neighbours are stored. Here and not in GroupCommit:
+            # what was new altogether is committed by now, and must not be written again.
             if len(arrivals) == 1:
                 return {arrivals[0].id: error}
             half = len(arrivals) // 2
@@ -223,7 +224,11 @@ class Intake:
         repeated = {key: one for key, one in decided.items() if isinstance(one, Stored) and one.state is None}
         if repeated:
             states = await read_states(connection, [one.id for one in repeated.values()])
-            decided |= {key: replace(one, state=states[one.id]) for key, one in repeated.items()}
+            decided |= {
+                # The original was pruned a moment ago, and its key with it: who sends it again is new.
+                key: replace(one, state=states[one.id]) if one.id in states else _not_stored()
+                for key, one in repeated.items()
+            }
         return decided
 
     async def _look_up(self, arrivals: Sequence[Arrival], error: BaseException) -> dict[UUID, Stored | Exception]:

@@ -22,7 +22,7 @@ from deliveries import (
     url_of,
 )
 
-from app.domain.errors import InvalidInput, KeyReused
+from app.domain.errors import InvalidInput, KeyReused, NotStored
 from app.domain.lifecycle import State
 from app.sandbox import Sandbox
 from app.services.intake import Receipt
@@ -193,6 +193,18 @@ async def test_a_key_that_is_pruned_while_it_is_asked_for_is_taken_anew(services
     receipts = await group
     assert not any(receipt.duplicate for receipt in receipts)  # the group was written once
     assert await stored(services) == {first.id: "superseded"} | dict.fromkeys((one.id for one in receipts), "queued")
+
+
+async def test_a_key_whose_disposition_is_gone_is_not_stored_and_harms_no_neighbour(services: Services) -> None:
+    await accept(services, key="k1")
+    await ask(services, "DELETE FROM dispositions")
+    repeated, neighbour = await asyncio.gather(
+        accept(services, key="k1"), accept(services, ucid(1)), return_exceptions=True
+    )
+    assert isinstance(repeated, NotStored)
+    assert isinstance(neighbour, Receipt)
+    assert not neighbour.duplicate
+    assert await stored(services) == {neighbour.id: "queued"}
 
 
 async def test_a_key_belongs_to_its_client(services: Services) -> None:
