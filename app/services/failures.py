@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -72,8 +72,9 @@ class Failures:
             before = await _find(connection, failure_id, caller)
             if before.acknowledged_at is not None:
                 account_id = await failures.reopen(connection, failure_id)
-                await _tell(connection, failure_id, account_id, caller, "failure reopened", reason)
-            return shown(replace(before, acknowledged_at=None))
+                if account_id is not None:  # else somebody else, or one more that failed, has opened it just now
+                    await _tell(connection, failure_id, account_id, caller, "failure reopened", reason)
+            return shown(await _find(connection, failure_id, caller))
 
 
 async def reopen_left(connection: AsyncConnection, replay: Row[Any], actor: str) -> None:

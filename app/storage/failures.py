@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_FOLDING = 0x5752_4150_02  # one at a time: two folds would wait for each other's rows
+_FOLDING = 0x5752_4150_02  # one at a time, whoever writes failures: else two would wait for each other's rows
 
 # What left a group that nobody came into. The others may be new, and both must not touch one row.
 _FOLD = text("""
@@ -166,4 +166,5 @@ async def acknowledge(connection: AsyncConnection, failure_id: UUID, *, actor: s
 
 async def reopen(connection: AsyncConnection, failure_id: UUID) -> int | None:
     """Takes the mark off; gives the failure's account, None if it bears none, or is not there any more."""
+    await fold(connection, wait=True)  # a fold locks them in any order, so nobody else may lock several meanwhile
     return (await connection.scalars(_REOPEN, {"id": failure_id})).one_or_none()

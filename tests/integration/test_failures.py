@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from deliveries import CUSTOMER, ask, deliver, ms, open_account, post, pumping, settle, ucid
+from deliveries import CUSTOMER, ask, deliver, ms, open_account, post, pumping, settle, somebody_waits, ucid
 
 from app.domain.errors import NotFound
 from app.domain.failures import THINGS, Thing
@@ -19,7 +19,7 @@ from app.services.keys import OPERATOR, Caller
 from app.services.replays import read_request
 from app.settings import Settings
 from app.storage import schema
-from app.storage.failures import Wanted
+from app.storage.failures import Wanted, reopen
 from app.wiring import Services
 
 pytestmark = pytest.mark.usefixtures("account")
@@ -303,3 +303,14 @@ async def test_migrating_to_new_ids_keeps_what_is_known_of_failures(services: Se
 
 def without_ids(failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(({**one, "id": None} for one in failures), key=lambda one: str(one["cause"]))
+
+
+async def test_of_two_who_reopen_a_failure_at_once_the_later_one_finds_it_open(services: Services) -> None:
+    await fail(services, 1)
+    failure = await the_only(services)
+    await services.failures.acknowledge(failure["id"], OPERATOR)
+    async with services.engine.begin() as other:
+        assert await reopen(other, failure["id"])
+        late = asyncio.create_task(services.failures.reopen(failure["id"], OPERATOR))
+        await somebody_waits(services)
+    assert not (await late)["acknowledged"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from deliveries import ask
+from deliveries import ask, somebody_waits
 from replaying import fail, make, run, step
-from sqlalchemy import Row
+from sqlalchemy import Row, text
 
 from app.services.keys import OPERATOR
 from app.settings import Settings
-from app.storage.failures import Wanted
+from app.storage.failures import Wanted, fold
 from app.wiring import Services, open_deliverer
 
 pytestmark = pytest.mark.usefixtures("account")
@@ -70,3 +71,24 @@ async def test_a_draft_that_is_thrown_away_says_nothing_about_the_failure(
     drafted = await make(services, filter={"failure": str(failure["id"])}, start=False)
     await services.replays.cancel(drafted.id, OPERATOR)
     assert await known(services) == [(2, True)]
+
+
+async def test_a_replay_that_is_cancelled_while_failures_are_added_up_waits_for_its_turn(
+    services: Services, settings: Settings
+) -> None:
+    await fail(services, settings)
+    await fail(services, settings, start=1, agent_id="unknown2")
+    ids = sorted(one["id"] for one in (await services.failures.all(Wanted(), limit=9)).failures)
+    correction = {"action": "resend", "map": {"agent_id": {"unknown1": "a17", "unknown2": "a17"}}, "reason": "old"}
+    drafted = await make(services, filter={"failure": [str(one) for one in ids]}, **correction, start=False)
+    await services.mending.start(drafted.id, OPERATOR)
+    assert await known(services) == [(1, True), (1, True)]
+    async with services.engine.begin() as folding:
+        await fold(folding)
+        one_of_them = text("UPDATE failures SET n = n WHERE id = :id")
+        await folding.execute(one_of_them, {"id": ids[1]})
+        cancelling = asyncio.create_task(services.replays.cancel(drafted.id, OPERATOR))
+        await somebody_waits(services)
+        await folding.execute(one_of_them, {"id": ids[0]})
+    await cancelling
+    assert await known(services) == [(1, False), (1, False)]
