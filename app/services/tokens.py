@@ -15,7 +15,7 @@ from math import ceil
 
 import structlog
 import uuid_utils.compat as uuids
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.cloudagent import token as token_call
 from app.cloudagent.client import CloudAgentClient
@@ -25,7 +25,7 @@ from app.domain.errors import ConfigurationError
 from app.domain.replies import Answer, Certainty, NoAnswer, Outcome, Remedy, Verdict, classify
 from app.domain.tokens import REPLACED_FROM, SERVES_UNTIL, Standing
 from app.secrets import Cipher, Secret
-from app.storage import tokens
+from app.storage import accounts, tokens
 from app.storage.engine import DATABASE_TROUBLE
 from app.storage.tokens import Asking, Stored
 
@@ -208,11 +208,23 @@ class Tokens:
         async with self._engine.begin() as connection:
             stored = await tokens.lock(connection, holder.account_id)
             standing = stored.standing
+            if not await self._is_current(connection, holder):
+                return _changed()
             if stored.asking or (standing.serves and stored.number > beyond):
                 return None
             if (at := standing.may_ask_at(at_leisure=at_leisure)) > standing.now:
                 return _not_before(at, standing)
             return await tokens.begin(connection, holder.account_id, lease=timedelta(seconds=self._deadline) + _MARGIN)
+
+    async def _is_current(self, connection: AsyncConnection, holder: Holder) -> bool:
+        """False if the account is set up anew since its call was claimed: a token of the old settings would be kept for
+        the new ones. Whoever changes them drops the token in the same transaction, and so waits for its row's lock."""
+        [account] = await accounts.read_some(connection, [holder.account_id])
+        try:
+            api_key = self._cipher.decrypt(account.api_key)
+        except ConfigurationError:
+            return False
+        return (account.base_url, api_key) == (holder.endpoint.base_url, holder.credentials.api_key)
 
     async def _ask(self, holder: Holder, asking: Asking, start_by: float, *, still_served: bool) -> Token | Verdict:
         request_id = str(uuids.uuid7())
@@ -240,7 +252,7 @@ class Tokens:
                 return verdict
             number = await tokens.store(connection, holder.account_id, asking, self._cipher.encrypt(secret))
         log.info("token made", account=holder.customer, number=number, request_id=request_id)
-        return await self._look(holder) or _no_token("the account was changed meanwhile", timedelta(seconds=1))
+        return await self._look(holder) or _changed()
 
 
 def _no_token(why: str, wait: timedelta) -> Verdict:
@@ -251,6 +263,10 @@ def _no_token(why: str, wait: timedelta) -> Verdict:
         reply_details=f"no token: {why}",
         retry_after=str(ceil(wait.total_seconds())),
     )
+
+
+def _changed() -> Verdict:
+    return _no_token("the account was changed meanwhile", timedelta(seconds=1))
 
 
 def _not_before(at: datetime, standing: Standing) -> Verdict:

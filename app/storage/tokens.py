@@ -41,7 +41,7 @@ _MAKE_ROW = text("INSERT INTO tokens (account_id) VALUES (:id) ON CONFLICT DO NO
 
 
 async def read(connection: AsyncConnection, account_id: int) -> Stored | None:
-    """The account's row as it is, or None if no token was ever asked for."""
+    """The account's row as it is, or None if it never had one."""
     row = (await connection.execute(_LOOK, {"id": account_id})).one_or_none()
     return None if row is None else _stored(row)
 
@@ -150,5 +150,9 @@ async def refuse(connection: AsyncConnection, account_id: int, number: int) -> b
 
 
 async def drop(connection: AsyncConnection, account_id: int) -> None:
-    """Forgets the token, and the one that is being asked for: it is another account's, as far as CloudAgent knows."""
+    """Forgets the token, and the one that is being asked for: it is another account's, as far as CloudAgent knows.
+
+    Who is about to ask for the first one meets the row as well, waits for the caller's transaction, and looks again.
+    """
+    await connection.execute(_MAKE_ROW, {"id": account_id})
     await connection.execute(_DROP, {"id": account_id})

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from deliveries import API_KEY, CUSTOMER, ask, open_account, until
+from deliveries import API_KEY, CUSTOMER, ask, open_account, somebody_waits, until
 
 from app.cloudagent.addresses import AddressPolicy
 from app.cloudagent.client import CloudAgentClient
@@ -224,6 +224,31 @@ async def test_a_token_does_not_outlive_the_settings_that_it_was_made_with(
     assert (await row(services)).token is None
 
 
+@pytest.mark.parametrize("change", [{"api_key": Secret("another")}, {"base_url": "http://127.0.0.1:9"}])
+async def test_none_is_asked_for_with_settings_that_were_changed_while_it_was_waited_for(
+    worker: Tokens, services: Services, sandbox: Sandbox, holder: Holder, change: dict[str, Any]
+) -> None:
+    async with services.engine.begin() as connection:  # a worker that dies right after
+        await token_rows.lock(connection, holder.account_id)
+        await token_rows.begin(connection, holder.account_id, lease=timedelta(seconds=15))
+    waiting = asyncio.create_task(refused(worker, holder))
+    await services.accounts.set(CUSTOMER, AccountSettings(**change), actor="test")
+    assert (await waiting).outcome is Outcome.NO_TOKEN
+    assert requests(sandbox) == []
+
+
+async def test_the_first_one_is_not_asked_for_while_the_settings_are_changed(
+    worker: Tokens, services: Services, sandbox: Sandbox, holder: Holder
+) -> None:
+    async with services.engine.begin() as connection:
+        await connection.exec_driver_sql("UPDATE accounts SET base_url = 'http://127.0.0.1:9'")
+        await token_rows.drop(connection, holder.account_id)
+        waiting = asyncio.create_task(refused(worker, holder))
+        await somebody_waits(services)
+    assert (await waiting).outcome is Outcome.NO_TOKEN
+    assert requests(sandbox) == []
+
+
 # How many.
 
 
@@ -317,6 +342,7 @@ async def test_a_request_that_was_not_sent_is_not_counted(
     worker: Tokens, services: Services, sandbox: Sandbox, holder: Holder
 ) -> None:
     nowhere = Holder(holder.account_id, CUSTOMER, Endpoint("http://127.0.0.1:9", "v2-json-token"), holder.credentials)
+    await ask(services, "UPDATE accounts SET base_url = 'http://127.0.0.1:9'")
     assert (await refused(worker, nowhere)).outcome is Outcome.UNREACHABLE
     assert (await row(services)).asked == []
 
