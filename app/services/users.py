@@ -101,7 +101,7 @@ class Users:
         if faults := _role_faults(role):
             raise InvalidInput(faults)
         async with self._engine.begin() as connection:
-            user = await self._read(connection, name)
+            user = await self._lock(connection, name)
             if user.role != role:
                 _not_oneself(user, actor, "role is changed")
                 await user_rows.set_role(connection, user.id, role)
@@ -114,7 +114,7 @@ class Users:
             raise InvalidInput(faults)
         hashed = await asyncio.to_thread(hash_password, password)
         async with self._engine.begin() as connection:
-            user = await self._read(connection, name)
+            user = await self._lock(connection, name)
             await user_rows.set_hash(connection, user.id, hashed)
             await sessions.end_all(connection, user.id)
             await _tell(connection, actor, "user password changed", user.name)
@@ -126,7 +126,7 @@ class Users:
         Raises ``NotFound``, and ``StateConflict`` for oneself.
         """
         async with self._engine.begin() as connection:
-            user = await self._read(connection, name)
+            user = await self._lock(connection, name)
             if user.disabled_at is None:
                 _not_oneself(user, actor, "access is taken away")
                 await user_rows.set_disabled(connection, user.id, disabled=True)
@@ -137,7 +137,7 @@ class Users:
     async def enable(self, name: str, *, actor: str = OPERATOR.actor, reason: str | None = None) -> User:
         """Gives a disabled user the access back; raises ``NotFound``."""
         async with self._engine.begin() as connection:
-            user = await self._read(connection, name)
+            user = await self._lock(connection, name)
             if user.disabled_at is not None:
                 await user_rows.set_disabled(connection, user.id, disabled=False)
                 await _tell(connection, actor, "user enabled", user.name, reason)
@@ -152,7 +152,7 @@ class Users:
             raise InvalidInput([Fault("lifetime", f"A link works for {LONGEST_LINK.days} days at most.")])
         token = new_token()
         async with self._engine.begin() as connection:
-            user = await self._read(connection, name)
+            user = await self._lock(connection, name)
             if user.disabled_at is not None:
                 raise StateConflict(f"The user {quoted(user.name)} is disabled. Enable them first.")
             await sessions.forget_expired(connection)
@@ -169,6 +169,13 @@ class Users:
         """All users by name, the disabled ones too."""
         async with self._engine.connect() as connection:
             return await user_rows.read_all(connection)
+
+    async def _lock(self, connection: AsyncConnection, name: str) -> User:
+        """The user, as they are once nobody else changes them; raises ``NotFound``."""
+        user = await user_rows.lock(connection, folded(name))
+        if user is None:
+            raise no_user(name)
+        return user
 
     async def _read(self, connection: AsyncConnection, name: str) -> User:
         user = await user_rows.read(connection, folded(name))

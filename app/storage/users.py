@@ -47,6 +47,12 @@ async def read(connection: AsyncConnection, name: str) -> User | None:
     return User(*row) if row else None
 
 
+async def lock(connection: AsyncConnection, name: str) -> User | None:
+    """One user by name, a disabled one too, whom nobody else changes or lets in until the transaction ends; or None."""
+    row = (await connection.execute(select(*SHOWN).where(users.c.name == name).with_for_update())).one_or_none()
+    return User(*row) if row else None
+
+
 async def read_all(connection: AsyncConnection) -> list[User]:
     """All users by name."""
     return [User(*row) for row in await connection.execute(select(*SHOWN).order_by(users.c.name))]

@@ -229,3 +229,14 @@ async def test_of_two_changes_of_a_password_the_later_one_is_told(services: Serv
     with pytest.raises(StateConflict, match="just now"):
         await late
     assert await ask(services, "SELECT FROM users WHERE password_hash = 'another'")
+
+
+async def test_no_sign_in_link_is_made_for_a_user_whose_access_is_taken_away(
+    services: Services, sessions: Sessions
+) -> None:
+    async with taking_access_away(services, "disabled_at = now()"):
+        late = asyncio.create_task(services.users.link("asha"))
+    with pytest.raises(StateConflict, match="disabled"):
+        await late
+    await services.users.enable("asha")  # a link from before would work again
+    assert await ask(services, "SELECT FROM sign_in_links") == []
