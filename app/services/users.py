@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 
@@ -97,13 +97,14 @@ class Users:
 
     async def set_role(self, name: str, role: str, *, actor: str = OPERATOR.actor) -> User:
         """Changes what a user may do, at once. Raises ``InvalidInput``, ``NotFound``, and ``StateConflict`` for one's
-        own role: the last admin would lock everybody out."""
+        own role, or the last admin's: that would lock everybody out."""
         if faults := _role_faults(role):
             raise InvalidInput(faults)
         async with self._engine.begin() as connection:
+            admins = await user_rows.lock_all(connection, Role.ADMIN)
             user = await self._lock(connection, name)
             if user.role != role:
-                _not_oneself(user, actor, "role is changed")
+                _leaves_an_admin(user, admins, actor, "role is changed")
                 await user_rows.set_role(connection, user.id, role)
                 await _tell(connection, actor, "user role changed", user.name, f"from {user.role} to {role}")
             return await self._read(connection, name)
@@ -123,12 +124,13 @@ class Users:
     async def disable(self, name: str, *, actor: str = OPERATOR.actor, reason: str | None = None) -> User:
         """Takes a user's access away and ends all of their sessions. Disabling twice changes nothing.
 
-        Raises ``NotFound``, and ``StateConflict`` for oneself.
+        Raises ``NotFound``, and ``StateConflict`` for oneself, and for the last admin.
         """
         async with self._engine.begin() as connection:
+            admins = await user_rows.lock_all(connection, Role.ADMIN)
             user = await self._lock(connection, name)
             if user.disabled_at is None:
-                _not_oneself(user, actor, "access is taken away")
+                _leaves_an_admin(user, admins, actor, "access is taken away")
                 await user_rows.set_disabled(connection, user.id, disabled=True)
                 await sessions.end_all(connection, user.id)
                 await _tell(connection, actor, "user disabled", user.name, reason)
@@ -211,9 +213,12 @@ def _role_faults(role: str) -> list[Fault]:
     return [Fault("role", f"role is {quoted(role)}; there are: {', '.join(Role)}.")]
 
 
-def _not_oneself(user: User, actor: str, what: str) -> None:
+def _leaves_an_admin(user: User, admins: Sequence[User], actor: str, what: str) -> None:
+    """Raises ``StateConflict`` for oneself, and for the only one of ``admins``: who acts is none of them any more."""
     if actor == actor_of(user.name):
         raise StateConflict(f"Nobody's own {what}: it could lock everybody out. Ask another admin.")
+    if actor.startswith(actor_of("")) and [admin.id for admin in admins] == [user.id]:
+        raise StateConflict(f"{user.name} is the last admin: your own access was changed a moment ago.")
 
 
 async def _tell(connection: AsyncConnection, actor: str, action: str, name: str, reason: str | None = None) -> None:

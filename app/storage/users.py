@@ -53,6 +53,12 @@ async def lock(connection: AsyncConnection, name: str) -> User | None:
     return User(*row) if row else None
 
 
+async def lock_all(connection: AsyncConnection, role: str) -> list[User]:
+    """Those who may come in, with this role, locked in one order for everybody. Before a single user is locked."""
+    here = select(*SHOWN).where(users.c.role == role, users.c.disabled_at.is_(None)).order_by(users.c.id)
+    return [User(*row) for row in await connection.execute(here.with_for_update())]
+
+
 async def read_all(connection: AsyncConnection) -> list[User]:
     """All users by name."""
     return [User(*row) for row in await connection.execute(select(*SHOWN).order_by(users.c.name))]

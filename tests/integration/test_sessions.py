@@ -240,3 +240,17 @@ async def test_no_sign_in_link_is_made_for_a_user_whose_access_is_taken_away(
         await late
     await services.users.enable("asha")  # a link from before would work again
     assert await ask(services, "SELECT FROM sign_in_links") == []
+
+
+@pytest.mark.parametrize("change", ["disabled_at = now()", "role = 'viewer'"])
+async def test_of_two_admins_who_take_each_others_access_away_at_once_one_is_left(
+    services: Services, sessions: Sessions, change: str
+) -> None:
+    for name in ("asha", "ravi"):
+        await services.users.set_role(name, Role.ADMIN)
+    async with taking_access_away(services, change):  # as ravi does it
+        late = asyncio.create_task(services.users.disable("ravi", actor="user:asha"))
+    with pytest.raises(StateConflict, match="ravi is the last admin"):
+        await late
+    assert (await services.users.get("ravi")).disabled_at is None
+    assert (await services.users.disable("ravi")).disabled_at  # beside the database it may be done
