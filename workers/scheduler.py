@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 
 import structlog
 import uvloop
@@ -39,16 +40,23 @@ async def run(settings: Settings) -> None:
     async with open_deliverer(settings, kind="scheduler") as deliverer:
         watching = asyncio.create_task(watchdog.watch(settings.watchdog))
         pumping = asyncio.create_task(deliverer.pump.run())
-        ticking = asyncio.create_task(_tick(deliverer))
-        replaying = asyncio.create_task(_replay(deliverer))
+        chores = [
+            asyncio.create_task(chore)
+            for chore in (
+                _tick(deliverer),
+                # Beside the ticks, so that what must not wait does not wait for what may take long.
+                _repeat(deliverer.schedule_runs.tick, _TICK_SECONDS),
+                _repeat(deliverer.replay_steps.step, _REPLAY_SECONDS),
+            )
+        ]
         told = asyncio.create_task(stopping.wait())
         log.info("scheduler ready", scheduler=deliverer.name)
-        await asyncio.wait([told, ticking, replaying, pumping], return_when=asyncio.FIRST_COMPLETED)
-        for task in (ticking, replaying):
-            task.cancel()  # the database takes back what it was at
+        await asyncio.wait([told, pumping, *chores], return_when=asyncio.FIRST_COMPLETED)
+        for chore in chores:
+            chore.cancel()  # the database takes back what it was at
         deliverer.pump.stop()
-        await asyncio.wait([ticking, replaying, pumping], timeout=settings.longest_call)
-        for task in (ticking, replaying, pumping):
+        await asyncio.wait([pumping, *chores], timeout=settings.longest_call)
+        for task in (pumping, *chores):
             if task.done() and not task.cancelled():
                 task.result()  # raises what broke it: this process ends with that, and is started again
         watching.cancel()
@@ -61,7 +69,6 @@ async def _tick(deliverer: Deliverer) -> None:
         try:
             rate = await deliverer.heartbeat.beat()
             due = await deliverer.upkeep.tick()
-            await deliverer.schedule_runs.tick()
             if due.work or ticks % _RING_EVERY == 0:
                 deliverer.bell.ring()
             was, standing_in = standing_in, _stands_in(due, rings=deliverer.bell.reached, already=standing_in)
@@ -86,15 +93,15 @@ def _stands_in(due: Due, *, rings: bool, already: bool) -> bool:
     return not rings or (not due.served and (due.overdue or already))
 
 
-async def _replay(deliverer: Deliverer) -> None:
-    """Beside the ticks, so that neither waits for the other."""
+async def _repeat(step: Callable[[], Awaitable[bool | None]], seconds: float) -> None:
+    """Does a step every so many seconds, and at once again after one that found something to do."""
     while True:
+        did_something = None
         try:
-            did_something = await deliverer.replay_steps.step()
+            did_something = await step()
         except DATABASE_TROUBLE as error:
             log.warning("database trouble", error=type(error).__name__)
-            did_something = False
-        await asyncio.sleep(0 if did_something else _REPLAY_SECONDS)
+        await asyncio.sleep(0 if did_something else seconds)
 
 
 def main() -> None:

@@ -38,10 +38,10 @@ class ScheduleRuns:
                     row = await rows.try_lock(connection, name)
                     if row is not None:
                         await self._run(connection, row, await reports.database_time(connection))
-            except DATABASE_TROUBLE:
-                raise
+            except DATABASE_TROUBLE as error:
+                log.warning("a schedule has to wait", schedule=name, error=type(error).__name__)  # the others go on
             except Exception:
-                log.exception("a schedule broke", schedule=name)  # the others go on
+                log.exception("a schedule broke", schedule=name)
 
     async def _run(self, connection: AsyncConnection, row: Row[Any], now: datetime) -> None:
         queued = await rows.first_queued(connection, row.id)

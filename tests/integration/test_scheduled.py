@@ -61,6 +61,32 @@ async def test_three_schedulers_run_each_time_once_and_the_replay_is_the_schedul
     assert [tuple(row) for row in told] == [("cli", "schedule created", "CloudAgent is shaky")]
 
 
+# As when freezing the items of one schedule takes longer than a statement may.
+GIVES_UP = """
+    CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE SQLSTATE '57014' USING MESSAGE = 'canceling statement due to statement timeout'; END $$;
+    CREATE TRIGGER give_up BEFORE INSERT ON replays
+        FOR EACH ROW WHEN (NEW.actor = 'schedule:first') EXECUTE FUNCTION give_up();
+"""
+
+
+async def test_a_schedule_that_the_database_gives_up_on_holds_up_no_other(
+    services: Services, settings: Settings
+) -> None:
+    for name in ("first", "second"):
+        await make(services, name=name)
+    await make_due(services)
+    sooner = "SET created_at = created_at - interval '1 s', next_at = next_at - interval '1 s'"
+    await ask(services, f"UPDATE schedules {sooner} WHERE name = 'first'")
+    await ask(services, GIVES_UP)
+    await tick(settings)
+    assert await runs(services, "first") == []
+    assert await runs(services, "second") == [("due", "started", 1)]
+    await ask(services, "DROP TRIGGER give_up ON replays")
+    await tick(settings)
+    assert await runs(services, "first") == [("due", "started", 1)]
+
+
 async def test_while_one_is_sending_the_next_is_skipped_or_waits(services: Services, settings: Settings) -> None:
     for overlap, then in (("skip", "skipped"), ("queue", "queued")):
         await make(services, name=overlap, overlap=overlap)
