@@ -237,5 +237,5 @@ def _plan(kinds: Sequence[Kind], order: Order) -> Plan:
     matched = sum(kind.n for kind in kinds if kind.why is None)
     eligible = min(matched, order.max_items)
     if matched > eligible:
-        left_out[Why.OVER_LIMIT] = matched - eligible
+        left_out[Why.OVER_LIMIT.value] = matched - eligible  # JSON takes no member of an enum for a name
     return Plan(eligible, left_out, {kind.why or "eligible": kind.samples for kind in kinds})

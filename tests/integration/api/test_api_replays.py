@@ -10,6 +10,7 @@ import pytest
 from callers import SALE, Api
 
 URL = "/v1/replays"
+FAILED = {"state": "failed"}
 
 
 async def failed(api: Api, client: httpx.AsyncClient, n: int = 3, **changes: Any) -> list[str]:
@@ -63,6 +64,15 @@ async def test_an_id_that_there_is_not_takes_nothing(api: Api, boss: httpx.Async
     assert (await boss.post(URL, json={"filter": {"ucid": "4711"}})).json()["total"] == 0
 
 
+async def test_a_plan_tells_what_is_beyond_its_limit(api: Api, boss: httpx.AsyncClient) -> None:
+    await failed(api, boss)
+    planned = await boss.post(URL, json={"filter": FAILED, "max_items": 2, "dry_run": True})
+    assert planned.status_code == 200, planned.text
+    plan = planned.json()
+    assert (plan["eligible"], plan["left_out"]) == (2, {"over_limit": 1})
+    assert plan["meanings"] == {"over_limit": "there are more than max_items"}
+
+
 async def test_the_same_key_gives_the_same_replay(api: Api, boss: httpx.AsyncClient) -> None:
     await failed(api, boss)
     body, headers = {"filter": {"state": "failed", "from": "24h"}}, {"Idempotency-Key": "nightly-1"}
@@ -73,9 +83,6 @@ async def test_the_same_key_gives_the_same_replay(api: Api, boss: httpx.AsyncCli
     assert (other.status_code, other.json()["type"]) == (422, "urn:wrapup:problem:idempotency-key-reused")
     assert (await boss.post(URL, json=body, headers={"Idempotency-Key": "a b"})).status_code == 422
     assert api.count("replays") == 1
-
-
-FAILED = {"state": "failed"}
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ async def test_called_wrongly_it_says_so_and_starts_nothing(wrapup, account, wor
 
 async def test_a_dry_run_counts_and_a_wrong_value_is_mapped_for_all(wrapup, fail, scheduler):
     [first, _] = await fail()
+    limited = await wrapup("replay", *FAILED, "--max-items", "1", "--dry-run", "--json")
+    assert (limited.json["eligible"], limited.json["left_out"]) == (1, {"over_limit": 1})
     words = ("replay", *FAILED, "--action", "resend", "--map", "agent_id:unknown1=a17")
     assert (await wrapup(*words, "--dry-run")).out.splitlines()[0] == "2 would be done; nothing was."
     assert (await wrapup(*words)).status == 2  # says why, or is not done
