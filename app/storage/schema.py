@@ -12,6 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.storage.engine import PatientConnection
+
 _MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 _LOCK = 0x5752_4150  # "WRAP": one migration at a time, whoever starts it
 
@@ -64,6 +66,9 @@ async def _migrate(engine: AsyncEngine, run: object, revision: str) -> None:
     def under_lock(connection: Connection) -> None:
         # The advisory lock may take as long as the other's migration; the tables' locks may not, lest a migration
         # that waits for one long reader stops everybody behind it.
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, PatientConnection)
+        driver.patience, usual = None, driver.patience
         connection.execute(text("SET lock_timeout = 0; SET statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
         connection.execute(text("SET lock_timeout = '5s'"))
@@ -78,6 +83,7 @@ async def _migrate(engine: AsyncEngine, run: object, revision: str) -> None:
             connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
             connection.execute(text("RESET lock_timeout; RESET statement_timeout"))
             connection.commit()
+            driver.patience = usual
 
     async with engine.connect() as connection:
         await connection.run_sync(under_lock)

@@ -13,9 +13,9 @@ import psycopg
 from psycopg.rows import TupleRow
 from sqlalchemy.exc import DBAPIError
 
-from app.storage.engine import connect_arguments
+from app.storage.engine import PATIENCE, PatientConnection, connect, connect_arguments
 
-Connection = psycopg.AsyncConnection[TupleRow]
+Connection = PatientConnection
 
 
 class StandingConnections:
@@ -24,8 +24,8 @@ class StandingConnections:
     They raise what the engine would raise, SQLAlchemy's kinds of ``DBAPIError``, without statement and parameters.
     """
 
-    def __init__(self, url: str, *, name: str) -> None:
-        self._arguments = connect_arguments(url, name=name)
+    def __init__(self, url: str, *, name: str, patience: float = PATIENCE) -> None:
+        self._arguments = {**connect_arguments(url, name=name), "patience": patience}
         self._idle: list[Connection] = []
 
     @asynccontextmanager
@@ -42,7 +42,7 @@ class StandingConnections:
 
     async def _open(self) -> Connection:
         with _as_the_engine_raises():
-            return await psycopg.AsyncConnection.connect(**self._arguments, autocommit=True)
+            return await connect(**self._arguments, autocommit=True)
 
     async def aclose(self) -> None:
         """Closes those that are not in use."""

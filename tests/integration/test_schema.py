@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from alembic.util import CommandError
 from deliveries import ask, post, pumping, settle, ucid
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.embedded.throwaway import ThrowawayServers
@@ -100,6 +101,29 @@ async def test_several_migrations_at_once_wait_for_each_other(empty: AsyncEngine
     assert await names(empty, locks) == set()
     for engine in engines:
         await engine.dispose()
+
+
+async def test_a_migration_waits_longer_for_another_one_than_anybody_waits_for_an_answer(
+    empty: AsyncEngine, empty_database_url: str
+) -> None:
+    hasty = make_engine(empty_database_url, name="hasty", patience=0.2)
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND query_start < now() - interval '0.5 s'"
+    lock = int.from_bytes(b"WRAP", "big")
+    async with empty.connect() as other:
+        await other.exec_driver_sql(f"SELECT pg_advisory_lock({lock})")
+        await other.commit()
+        migration = asyncio.create_task(schema.upgrade(hasty))
+        async with asyncio.timeout(10):
+            while not await names(empty, waits):  # noqa: ASYNC110  # the database has no event to wait for
+                await asyncio.sleep(0.01)
+        await other.exec_driver_sql(f"SELECT pg_advisory_unlock({lock})")
+        await other.commit()
+        await migration
+    assert await current(empty) == schema.head()
+    async with hasty.connect() as connection:
+        with pytest.raises(OperationalError, match="did not answer within"):  # it is as hasty as ever
+            await connection.exec_driver_sql("SELECT pg_sleep(10)")
+    await hasty.dispose()
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind_and_no_lock(empty: AsyncEngine) -> None:
