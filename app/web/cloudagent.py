@@ -127,7 +127,7 @@ async def _form(request: Request) -> dict[str, str]:
     raw = await body_of(request)
     if not raw:
         return {}
-    fields = parse_form(raw, request.headers.get("content-type", _FORM))
+    fields = parse_form(raw, request.headers.get("content-type", _FORM), better=_FORM)
     if not all(isinstance(value, str) for value in fields.values()):
         raise InvalidInput([Fault("", "Send the parameters as texts.")])
     return _known({name: str(value) for name, value in fields.items()})

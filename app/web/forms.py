@@ -18,19 +18,19 @@ MAX_FIELDS = 100
 """In one form. A disposition has 14."""
 
 
-def parse_form(raw: bytes, content_type: str) -> dict[str, object]:
+def parse_form(raw: bytes, content_type: str, *, better: str = "application/json") -> dict[str, object]:
     """The fields of a form. Raises `UnsupportedBody` if ``content_type`` is neither kind of form,
     `MalformedBody` for bad UTF-8, NUL, a field that comes twice or more than `MAX_FIELDS`, and `InvalidInput`
-    for a file.
+    for a file. ``better``: what to send in place of a body that is no form.
     """
     media_type, options = parse_options_header(content_type)
     if media_type == b"application/x-www-form-urlencoded":
-        pairs = _urlencoded(raw)
+        pairs = _urlencoded(raw, better)
     elif media_type == b"multipart/form-data":
         pairs = _multipart(raw, options.get(b"boundary", b""))
     else:
         shown = shortened(media_type.decode("latin-1"))
-        raise UnsupportedBody(f"The content type '{shown}' is not taken. Send application/json.")
+        raise UnsupportedBody(f"The content type '{shown}' is not taken. Send {better}.")
     fields: dict[str, object] = {}
     for name, value in pairs:
         if name in fields:
@@ -41,9 +41,9 @@ def parse_form(raw: bytes, content_type: str) -> dict[str, object]:
     return fields
 
 
-def _urlencoded(raw: bytes) -> list[tuple[str, str]]:
+def _urlencoded(raw: bytes, better: str) -> list[tuple[str, str]]:
     if raw.lstrip().startswith((b"{", b"[")):  # curl -d '{…}' calls everything a form
-        raise UnsupportedBody("The content type says form, the body looks like JSON. Send application/json.")
+        raise UnsupportedBody(f"The content type says form, the body looks like JSON. Send {better}.")
     if raw.count(b"&") >= MAX_FIELDS:
         raise _too_many()
     try:

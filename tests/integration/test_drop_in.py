@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -102,6 +103,14 @@ async def test_a_query_that_is_not_utf8_is_refused(client: httpx.AsyncClient, se
     for bad in ("%ff", "%c0%af", "%ed%a0%80"):
         answer = await client.get(f"{PATH}?{query}&comments={bad}")
         assert answer.json()["status"] == "Fail"
+    assert await stored(services) == []
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+async def test_who_sends_json_is_told_to_send_a_form(client: httpx.AsyncClient, services: Services, kind: str) -> None:
+    answer = await client.post(PATH, content=json.dumps(GOOD), headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["status"]) == (200, "Fail")
+    assert answer.json()["details"].endswith("Send application/x-www-form-urlencoded.")
     assert await stored(services) == []
 
 
