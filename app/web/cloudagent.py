@@ -15,12 +15,14 @@ from starlette.responses import Response
 from app.domain import dropin
 from app.domain.errors import (
     BodyError,
+    BodyTooLarge,
     Fault,
     InvalidInput,
     MalformedBody,
     NotAuthenticated,
     NotStored,
     RateLimited,
+    SlowBody,
 )
 from app.secrets import Secret
 from app.web.auth import Wired
@@ -91,7 +93,9 @@ async def dispose_by_form(request: Request, services: Wired) -> Response:
     try:
         sent = _query(request) | await _form(request)
     except (BodyError, InvalidInput) as error:
-        return JSONReply({"status": "Fail", "details": str(error)})
+        # Of a body that is given up much may be on its way yet: the server would read on, and throw away, for ever.
+        headers = {"Connection": "close"} if isinstance(error, BodyTooLarge | SlowBody) else None
+        return JSONReply({"status": "Fail", "details": str(error)}, headers=headers)
     return JSONReply(await _dispose(sent, request, services))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -112,6 +113,20 @@ async def test_who_sends_json_is_told_to_send_a_form(client: httpx.AsyncClient, 
     assert (answer.status_code, answer.json()["status"]) == (200, "Fail")
     assert answer.json()["details"].endswith("Send application/x-www-form-urlencoded.")
     assert await stored(services) == []
+
+
+async def test_a_form_without_an_end_is_cut_off(client: httpx.AsyncClient) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 50_000_000:
+            yield b"x" * 65536
+            sent += 65536
+
+    with suppress(httpx.TransportError):  # what is cut off may not see the answer
+        assert (await client.post(PATH, content=endless())).json()["status"] == "Fail"
+    assert sent < 20_000_000  # what fits into the buffers of two sockets, and then some
 
 
 async def test_wrong_keys_for_an_account_from_one_address_are_slowed_down(client: httpx.AsyncClient) -> None:
