@@ -90,6 +90,11 @@ MEANINGS: Mapping[str, str] = {
 DEFAULT_RATE = 10.0
 """Items a second."""
 
+LOWEST_RATE = 0.001
+"""One in a quarter of an hour. What is slower never ends, and at the very small no date is far enough for the next."""
+
+HIGHEST_RATE = 1000.0
+
 MOST_ITEMS = 1_000_000
 DEFAULT_MOST_ITEMS = 100_000
 LONGEST_REASON = 500
@@ -111,6 +116,12 @@ class Order:
     stop_share: float = 0.5
     stop_after: int = 50
     reason: str | None = None
+
+
+def _rate(name: str, value: object) -> float:
+    if is_number(value) and LOWEST_RATE <= value <= HIGHEST_RATE:
+        return value
+    raise refusal(name, f"is {quoted(value)}; it must be {LOWEST_RATE:g} to {HIGHEST_RATE:g}")
 
 
 def _number(above: float, most: float, *, whole: bool = False) -> Callable[[str, object], Any]:
@@ -143,7 +154,7 @@ def _action(name: str, value: object) -> Action:
 FIELDS: Mapping[str, Callable[[str, object], Any]] = {
     "action": _action,
     "map": parse_value_map,
-    "rate_per_second": _number(0, 1000),
+    "rate_per_second": _rate,
     "max_items": _number(0, MOST_ITEMS, whole=True),
     "extend_max_age": truth,
     "stop_share": _number(0, 1),

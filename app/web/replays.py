@@ -25,7 +25,9 @@ from app.domain.errors import (
 from app.domain.replays import (
     DEFAULT_MOST_ITEMS,
     DEFAULT_RATE,
+    HIGHEST_RATE,
     LONGEST_REASON,
+    LOWEST_RATE,
     MEANINGS,
     MOST_ITEMS,
     Action,
@@ -75,8 +77,8 @@ class OrderIn(BaseModel):
     map: MapSchema | None = Field(None, description="For `resend`: field, wrong value, right value.")
     rate_per_second: float | None = Field(
         None,
-        gt=0,
-        le=1000,
+        ge=LOWEST_RATE,
+        le=HIGHEST_RATE,
         description=f"At most so many a second, {DEFAULT_RATE:g} if nothing is said. Live traffic goes first.",
     )
     max_items: int | None = Field(

@@ -96,6 +96,7 @@ async def test_the_same_key_gives_the_same_replay(api: Api, boss: httpx.AsyncCli
         ({"filter": {"agent_id": []}}, ["filter.agent_id"]),
         ({"filter": {"from": "1h", "to": "2h"}}, ["filter.to"]),
         ({"filter": FAILED, "rate_per_second": 0}, ["rate_per_second"]),
+        ({"filter": FAILED, "rate_per_second": 1e-300}, ["rate_per_second"]),
         ({"filter": FAILED, "rate_per_second": "5"}, ["rate_per_second"]),
         (
             {"filter": FAILED, "max_items": 0, "stop_share": 2, "stop_after": 1.5},

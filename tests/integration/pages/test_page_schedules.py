@@ -96,7 +96,7 @@ async def test_what_is_wrong_is_told_at_its_field_all_at_once_and_nothing_is_mad
     assert "Asia/Atlantis" in fault(answer, "time_zone")
     assert "did you mean failed" in fault(answer, "filter")
     assert "agent" in fault(answer, "filter")  # it is not passed over
-    assert "it must be above 0" in fault(answer, "rate_per_second")
+    assert "it must be 0.001 to 1000" in fault(answer, "rate_per_second")
     assert "10s to 30d" in fault(answer, "catch_up")
     for name in ("name", "overlap"):
         assert fault(answer, name)
