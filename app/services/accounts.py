@@ -23,6 +23,10 @@ from app.storage.accounts import Account
 DEFAULT_BASE_URL = "https://in1-ccaas-api.ozonetel.com"
 HELD_BY_OPERATOR = "operator"
 
+LOWEST_RATE = 0.001
+"""Calls a second: one in a quarter of an hour. At the very small no date is far enough for the next call, and claiming
+breaks, which is for all accounts."""
+
 # Holds that say that the account was set up wrongly, so that setting it up anew may lift them.
 _SET_UP_WRONGLY = frozenset({Outcome.AUTHENTICATION_FAILED, Outcome.MISCONFIGURED})
 _MAKES_TOKENS = frozenset({"api_key", "base_url"})  # what CloudAgent's token of an account depends on
@@ -211,8 +215,9 @@ class Accounts:
             faults.append(_fault("api", f"is {settings.api!r}; there are: {', '.join(FLAVOURS)}."))
         if most is not None and not 1 <= most <= 10_000:
             faults.append(_fault("max_in_flight", f"is {most}; it must be between 1 and 10000."))
-        if rate is not None and not 0 <= rate <= 100_000:
-            faults.append(_fault("rate_per_second", f"is {rate:g}; it must be between 0 (no limit) and 100000."))
+        if rate is not None and rate != 0 and not LOWEST_RATE <= rate <= 100_000:
+            allowed = f"0 (no limit), or between {LOWEST_RATE:g} and 100000"
+            faults.append(_fault("rate_per_second", f"is {rate:g}; it must be {allowed}."))
         if settings.late_callback is not None and settings.late_callback not in set(LateCallback):
             known = ", ".join(LateCallback)
             faults.append(_fault("late_callback", f"is {quoted(settings.late_callback)}; there are: {known}."))

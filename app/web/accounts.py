@@ -14,7 +14,7 @@ from app.domain.callback_time import LateCallback
 from app.domain.errors import BodyTooLarge, InvalidInput, MalformedBody, NotFound, SlowBody, UnsupportedBody
 from app.domain.lane import Doubt
 from app.secrets import Secret
-from app.services.accounts import AccountSettings, no_account
+from app.services.accounts import LOWEST_RATE, AccountSettings, no_account
 from app.services.keys import Caller
 from app.services.trials import Result
 from app.storage.accounts import Account
@@ -42,7 +42,9 @@ class AccountIn(BaseModel):
     path: str | None = Field(None, description="In place of the documented path of the API.")
     api: str | None = Field(None, description=f"The flavour of CloudAgent's API: {', '.join(FLAVOURS)}.")
     max_in_flight: int | None = Field(None, ge=1, le=10_000, description="Calls at the same time.")
-    rate_per_second: float | None = Field(None, ge=0, le=100_000, description="Calls a second. 0: no limit.")
+    rate_per_second: float | None = Field(
+        None, ge=0, le=100_000, description=f"Calls a second, {LOWEST_RATE:g} at least. 0: no limit."
+    )
     late_callback: LateCallback | None = Field(
         None, description="Once a call-back time has passed: `deliver` all the same, or `review` first."
     )

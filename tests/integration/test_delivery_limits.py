@@ -12,7 +12,9 @@ from deliveries import CUSTOMER, UCID, ask, ms, open_account, post, pumping, set
 from sqlalchemy import text
 
 from app.broker import QUEUE
+from app.domain.errors import InvalidInput
 from app.sandbox import Sandbox
+from app.services.accounts import LOWEST_RATE
 from app.settings import Settings
 from app.wiring import Services
 
@@ -150,6 +152,20 @@ async def test_a_new_pace_does_not_wait_for_the_old_one(
         await open_account(services, sandbox, rate_per_second=100)
         await settle(services, deliverer)
     assert len(sandbox.log) == 3
+
+
+async def test_no_pace_is_so_slow_that_it_stops_all_others(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    """Below a certain pace the time of the next call is no date any more, and claiming would fail for everybody."""
+    await open_account(services, sandbox, "slow", rate_per_second=LOWEST_RATE)
+    with pytest.raises(InvalidInput, match="rate_per_second is 1e-300; it must be 0"):
+        await open_account(services, sandbox, "slow", rate_per_second=1e-300)
+    for number in range(3):
+        await post(services, ucid(number), account="slow")
+    other = await post(services, ucid(9))
+    async with pumping(settings):
+        await until(lambda: ask(services, "SELECT FROM dispositions WHERE id = :id AND state = 'delivered'", id=other))
 
 
 async def test_a_small_account_does_not_wait_behind_a_large_one(

@@ -68,7 +68,7 @@ async def test_a_new_account_needs_a_key(boss: httpx.AsyncClient) -> None:
 
 
 async def test_all_wrong_settings_are_named_at_once(boss: httpx.AsyncClient) -> None:
-    wrong = {"api_key": "a b", "base_url": "ftp://x", "api": "v9", "path": "x"}
+    wrong = {"api_key": "a b", "base_url": "ftp://x", "api": "v9", "path": "x", "rate_per_second": 1e-300}
     answer = await boss.put(f"{URL}/initech", json=wrong)
     assert {error["field"] for error in answer.json()["errors"]} == set(wrong)
 
