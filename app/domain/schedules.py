@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -147,10 +148,10 @@ def _overlap(name: str, value: object) -> Overlap:
     raise refusal(name, f"is {quoted(value)}; there are: {', '.join(Overlap)}")
 
 
-def _replay(name: str, value: object) -> Mapping[str, Any]:
+def _replay(name: str, value: object, now: datetime) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise refusal(name, "is missing or no object; it says what is sent again, as for POST /v1/replays")
-    order = parse_order(value, datetime(2026, 1, 1, tzinfo=UTC), within=f"{name}.")
+    order = parse_order(value, now, within=f"{name}.")
     if not order.reason and needs_reason(order.action, MOST_ITEMS):
         raise refusal(f"{name}.reason", f"is missing: say why each run is to {order.action} them")
     return value
@@ -161,7 +162,7 @@ FIELDS: Mapping[str, Any] = {
     "cron": _cron,
     "every": _duration(SHORTEST, timedelta(days=366)),
     "time_zone": _zone,
-    "replay": _replay,
+    "replay": _replay,  # needs the time as well
     "overlap": _overlap,
     "catch_up": _duration(SHORTEST_WINDOW, LONGEST_WINDOW),
     "paused": truth,
@@ -170,9 +171,11 @@ FIELDS: Mapping[str, Any] = {
 """The fields of a schedule, with the rule of each."""
 
 
-def parse_schedule(fields: Mapping[str, object], was: Plan | None = None) -> Plan:
-    """The schedule that a JSON object asks for, or, with ``was``, the change of one. Raises ``InvalidInput``."""
+def parse_schedule(fields: Mapping[str, object], now: datetime, was: Plan | None = None) -> Plan:
+    """The schedule that a JSON object asks for, or, with ``was``, the change of one. Raises ``InvalidInput``, also if a
+    run at ``now`` would."""
     faults: list[Fault] = []
+    rules = {**FIELDS, "replay": partial(_replay, now=now)}
     values: dict[str, Any] = {} if was is None else {name: getattr(was, name) for name in FIELDS}
     values["reason"] = None
     given = {name: value for name, value in fields.items() if value is not None}
@@ -180,7 +183,7 @@ def parse_schedule(fields: Mapping[str, object], was: Plan | None = None) -> Pla
         values |= dict.fromkeys(("cron", "every"))  # one takes the place of the other
     for name, value in given.items():
         try:
-            if (rule := FIELDS.get(name)) is None:
+            if (rule := rules.get(name)) is None:
                 raise _unknown(name)
             values[name] = rule(name, value)
         except InvalidInput as refused:

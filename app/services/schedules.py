@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -37,7 +37,7 @@ class Schedules:
 
     async def create(self, fields: Mapping[str, object], caller: Caller) -> dict[str, Any]:
         """Makes a schedule; raises ``InvalidInput`` with every fault, also for a name that is taken."""
-        plan = parse_schedule(fields)
+        plan = parse_schedule(fields, datetime.now(UTC))
         try:
             async with self._engine.begin() as connection:
                 now = await reports.database_time(connection)
@@ -60,8 +60,8 @@ class Schedules:
                     [Fault("name", "name can't be changed: make another schedule, and delete this one.")]
                 )
             was = plan_of(row)
-            plan = parse_schedule(fields, was)
             now = await reports.database_time(connection)
+            plan = parse_schedule(fields, now, was)
             values = _columns(plan) | {"updated_at": now}
             if (plan.cron, plan.every, plan.time_zone, plan.paused) != (was.cron, was.every, was.time_zone, was.paused):
                 values |= {"next_at": plan.recurrence(row.created_at).next(now)}

@@ -11,12 +11,13 @@ import pytest
 from app.domain.errors import InvalidInput
 from app.domain.schedules import READY_MADE, Overlap, parse_schedule
 
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 REPLAY = {"filter": {"state": "failed", "from": "24h"}}
 NIGHTLY: dict[str, Any] = {"name": "nightly", "cron": "30 2 * * *", "time_zone": "Europe/Berlin", "replay": REPLAY}
 
 
 def times(after: str, n: int = 3, **changes: Any) -> list[str]:
-    plan = parse_schedule({**NIGHTLY, **changes})
+    plan = parse_schedule({**NIGHTLY, **changes}, NOW)
     anchor = datetime(2026, 1, 1, tzinfo=UTC)
     return [f"{time:%m-%dT%H:%M}" for time in islice(plan.recurrence(anchor).after(datetime.fromisoformat(after)), n)]
 
@@ -24,7 +25,7 @@ def times(after: str, n: int = 3, **changes: Any) -> list[str]:
 def faults(**changes: Any) -> list[str]:
     fields = {name: value for name, value in {**NIGHTLY, **changes}.items() if value is not ...}
     with pytest.raises(InvalidInput) as refused:
-        parse_schedule(fields)
+        parse_schedule(fields, NOW)
     assert all(fault.message.startswith(fault.field) for fault in refused.value.faults), refused.value.faults
     return [fault.field for fault in refused.value.faults]
 
@@ -54,7 +55,7 @@ def test_every_so_often_counts_from_when_it_was_made() -> None:
 
 
 def test_what_is_left_out_has_its_usual_value() -> None:
-    plan = parse_schedule({"name": "n", "every": "1h", "replay": REPLAY})
+    plan = parse_schedule({"name": "n", "every": "1h", "replay": REPLAY}, NOW)
     assert (plan.time_zone, plan.overlap, plan.catch_up, plan.paused) == (
         "UTC",
         Overlap.SKIP,
@@ -96,14 +97,21 @@ def test_what_is_wrong_is_named(changes: dict[str, Any], fields: list[str]) -> N
     assert sorted(faults(**changes)) == sorted(fields)
 
 
+def test_a_window_is_looked_at_as_it_stands_now() -> None:
+    since = {"state": "failed", "from": "2026-11-20T00:00:00Z", "to": "1h"}
+    assert parse_schedule({**NIGHTLY, "replay": {"filter": since}}, NOW).replay["filter"] == since
+    over = {"state": "failed", "from": "24h", "to": "2026-11-20T00:00:00Z"}
+    assert faults(replay={"filter": over}) == ["replay.filter.to"]  # and it never will be right again
+
+
 def test_a_change_changes_what_it_names_and_a_new_time_takes_the_place_of_the_old() -> None:
-    was = parse_schedule(NIGHTLY)
-    paused = parse_schedule({"paused": True}, was)
+    was = parse_schedule(NIGHTLY, NOW)
+    paused = parse_schedule({"paused": True}, NOW, was)
     assert (paused.paused, paused.cron, paused.replay) == (True, was.cron, was.replay)
-    every = parse_schedule({"every": "6h"}, was)
+    every = parse_schedule({"every": "6h"}, NOW, was)
     assert (every.cron, every.every) == (None, timedelta(hours=6))
 
 
 @pytest.mark.parametrize("ready", READY_MADE, ids=lambda ready: ready.name)
 def test_what_is_ready_made_can_be_made(ready: Any) -> None:
-    assert parse_schedule({**ready.fields, "name": ready.name}).replay["filter"]["state"] == "failed"
+    assert parse_schedule({**ready.fields, "name": ready.name}, NOW).replay["filter"]["state"] == "failed"

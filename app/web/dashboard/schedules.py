@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo
@@ -73,7 +73,7 @@ async def change(name: Name, request: Request, services: Wired, posted: Operator
     one = await services.schedules.get(name, posted.caller)
     try:
         plan = _plan(posted, one["replay"]) | {"name": name}
-        parse_schedule(plan)  # as a whole: a field that was emptied is not to stay as it was
+        parse_schedule(plan, datetime.now(UTC))  # as a whole: a field that was emptied is not to stay as it was
         await services.schedules.change(name, plan | {"reason": posted.text("change_reason")}, posted.caller)
     except InvalidInput as refused:
         typed = {field: posted.fields.get(field, "") for field in {*_INPUTS, "change_reason"}}
