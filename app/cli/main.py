@@ -110,7 +110,7 @@ def _wrapup(
 
 def _told_usage(error: typer.TyperException) -> int:
     """One line in place of typer's box. Called without a subcommand, its help has been shown already."""
-    message = error.format_message()
+    message = error.format_message().replace("Value error, ", "", 1)  # pydantic's word for a value that is not one of
     if message:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "wrapup"

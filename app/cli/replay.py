@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from app.wiring import Services
 
 _EVERY = 0.5  # seconds
 
+_CONDITION = re.compile(r"\bfilter\.\w+")
 _OPTIONS = {"rate_per_second": "--rate", "idempotency_key": "--key", "filter": "the filter"}
 
 replays = typer.Typer(help="Replays: list, show, cancel.", no_args_is_help=True)
@@ -274,7 +276,8 @@ def _request(fields: Mapping[str, object]) -> Request:
 
 def _said(error: InvalidInput) -> str:
     """The faults, with the options in place of the API's names."""
-    return "; ".join(fault.message.replace(fault.field, _option(fault.field), 1) for fault in error.faults)
+    said = "; ".join(fault.message.replace(fault.field, _option(fault.field), 1) for fault in error.faults)
+    return _CONDITION.sub(lambda named: _option(named[0]), said)  # one may speak of another
 
 
 def _option(field: str) -> str:

@@ -65,6 +65,8 @@ async def test_when_some_fail_again_the_exit_status_is_1_also_as_json(wrapup, fa
         ((), "the filter is empty and would take everything"),
         (("--cause", "no_repyl"), "did you mean no_reply"),
         (("--since", "yesterday"), "--from"),
+        (("--since", "1h", "--to", "2h"), "is not after --from"),
+        (("--state", "lost"), "'--state': 'lost' is not one of 'queued'"),
         ((*FAILED, "--rate", "0"), "--rate is 0"),
         ((*FAILED, "--map", "x7=a17"), "is not like 'agent_id:x7=a17'"),
         ((*FAILED, "--map", "ucid:1=2", "--action", "resend"), "--map.ucid can't be mapped"),
