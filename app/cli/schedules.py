@@ -50,33 +50,59 @@ def list_ready_made(as_json: AsJson = False) -> None:
     console(wide=True).print(rows)
 
 
+Cron = Annotated[str | None, typer.Option(help="Minute, hour, day, month, weekday: '30 2 * * *'")]
+Every = Annotated[str | None, typer.Option(help="In place of --cron: 15m, 6h, 1d")]
+Zone = Annotated[str | None, typer.Option(help="Whose wall clock --cron means. At first UTC")]
+WhatIsDone = Annotated[
+    str | None,
+    typer.Option("--replay", help='What is done, as for the API: {"filter": {"state": "failed", "from": "24h"}}'),
+]
+WhenItOverlaps = Annotated[Overlap | None, typer.Option(help="While the run before is still sending. At first skip")]
+CatchUp = Annotated[str | None, typer.Option(help="After downtime: later than this is missed. At first 1h")]
+
+
 @schedules.command()
 def create(
     name: Name,
     ready_made: Annotated[str | None, typer.Option(help="Begin with this one; what else is given goes on top.")] = None,
-    cron: Annotated[str | None, typer.Option(help="Minute, hour, day, month, weekday: '30 2 * * *'")] = None,
-    every: Annotated[str | None, typer.Option(help="In place of --cron: 15m, 6h, 1d")] = None,
-    time_zone: Annotated[str | None, typer.Option(help="Whose wall clock --cron means; else UTC.")] = None,
-    replay: Annotated[
-        str | None,
-        typer.Option(help='What is done, as for the API: {"filter": {"state": "failed", "from": "24h"}}'),
-    ] = None,
-    overlap: Annotated[Overlap | None, typer.Option(help="While the run before is still sending; else skip.")] = None,
-    catch_up: Annotated[str | None, typer.Option(help="After downtime: later than this is missed; else 1h.")] = None,
+    cron: Cron = None,
+    every: Every = None,
+    time_zone: Zone = None,
+    replay: WhatIsDone = None,
+    overlap: WhenItOverlaps = None,
+    catch_up: CatchUp = None,
     reason: Reason = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a schedule."""
-    fields = {"cron": cron, "every": every, "time_zone": time_zone, "overlap": overlap, "catch_up": catch_up}
-    given: dict[str, object] = {key: value for key, value in fields.items() if value is not None}
-    if replay is not None:
-        given["replay"] = _json(replay)
+    given = _given(cron, every, time_zone, replay, overlap, catch_up)
     begun = _ready_made(ready_made) if ready_made else {}
     if every is not None:
         begun = {key: value for key, value in begun.items() if key != "cron"}
     asked = {**begun, **given, "name": name, "reason": reason}
     _show(lambda services: services.schedules.create(asked, OPERATOR), data_dir, as_json)
+
+
+@schedules.command()
+def change(
+    name: Name,
+    cron: Cron = None,
+    every: Every = None,
+    time_zone: Zone = None,
+    replay: WhatIsDone = None,
+    overlap: WhenItOverlaps = None,
+    catch_up: CatchUp = None,
+    reason: Reason = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a schedule. What is left out stays as it is."""
+    given = _given(cron, every, time_zone, replay, overlap, catch_up)
+    if not given:
+        raise typer.BadParameter("nothing is to be changed; give --cron, --every, --time-zone, --replay, …")
+    asked = {**given, "reason": reason}
+    _show(lambda services: services.schedules.change(name, asked, OPERATOR), data_dir, as_json)
 
 
 @schedules.command()
@@ -154,6 +180,26 @@ def _show(work: Callable[[Services], Awaitable[dict[str, Any]]], data_dir: Any, 
             runs.add_row(*(cell(one[name]) for name in ("due_at", "kind", "state", "replay_id", "note")))
         screen.print()
         screen.print(runs)
+
+
+def _given(
+    cron: str | None,
+    every: str | None,
+    time_zone: str | None,
+    replay: str | None,
+    overlap: Overlap | None,
+    catch_up: str | None,
+) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "cron": cron,
+        "every": every,
+        "time_zone": time_zone,
+        "overlap": overlap,
+        "catch_up": catch_up,
+    }
+    if replay is not None:
+        fields["replay"] = _json(replay)
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _when(found: Mapping[str, Any]) -> str:

@@ -142,3 +142,24 @@ async def test_schedules_are_made_listed_paused_run_and_deleted(wrapup, account)
     wrong = await wrapup("schedules", "create", "bad", "--cron", "99 * * * *", "--time-zone", "Mars")
     assert wrong.status == 1
     assert all(said in wrong.err for said in ("cron '99 * * * *'", "time_zone", "replay is missing"))
+
+
+async def test_a_schedule_is_changed_in_what_is_given(wrapup, account):
+    words = ("--cron", "30 2 * * *", "--time-zone", "Asia/Kolkata", "--replay", '{"filter": {"state": "failed"}}')
+    made = (await wrapup("schedules", "create", "mine", *words, "--json")).json
+    later = await wrapup("schedules", "change", "mine", "--cron", "30 3 * * *", "--reason", "too early", "--json")
+    assert (later.status, later.json["cron"], later.json["time_zone"]) == (0, "30 3 * * *", "Asia/Kolkata"), later.err
+    assert later.json["replay"] == made["replay"]
+    slower = '{"filter": {"state": "failed"}, "rate_per_second": 1}'
+    ran = await wrapup(
+        "schedules", "change", "mine", "--every", "6h", "--replay", slower, "--overlap", "queue", "--json"
+    )
+    assert (ran.json["cron"], ran.json["every"], ran.json["overlap"]) == (None, "6h", "queue")
+    assert ran.json["replay"]["rate_per_second"] == 1
+    nothing = await wrapup("schedules", "change", "mine", "--reason", "none")
+    assert (nothing.status, "nothing is to be changed" in nothing.err) == (2, True)
+    wrong = await wrapup("schedules", "change", "mine", "--catch-up", "1s", "--replay", '{"filter": {}}')
+    assert wrong.status == 1
+    assert all(said in wrong.err for said in ("catch_up is '1s'", "replay.filter is empty"))
+    assert (await wrapup("schedules", "change", "no-such", "--every", "1h")).status == 1
+    assert (await wrapup("schedules", "show", "mine", "--json")).json["catch_up"] == "1h"
