@@ -19,6 +19,7 @@ from app.domain.errors import (
     UnsupportedBody,
     WrapupError,
 )
+from app.domain.refusals import kind
 from app.services.intake import Receipt
 from app.services.keys import Caller
 from app.web import examples
@@ -96,7 +97,8 @@ def _items(body: dict[str, object]) -> list[object]:
 
 async def _begin(item: object, services: Services, caller: Caller) -> Awaitable[Receipt | WrapupError]:
     if not isinstance(item, dict):
-        return _refused(InvalidInput([Fault("", "A disposition must be a JSON object.")]))
+        # Under the name that a line of a stream has for it.
+        return _refused(InvalidInput([Fault("body", f"a disposition must be a JSON object, not {kind(item)}")]))
     fields = dict(item)
     key = fields.pop("idempotency_key", None)
     if key is not None and not isinstance(key, str):

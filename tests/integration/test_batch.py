@@ -47,6 +47,8 @@ async def test_each_item_has_its_own_result_in_order(client: httpx.AsyncClient, 
     assert [result["status"] for result in results] == [202, 422, 202, 422, 200]
     assert [result["index"] for result in results] == [0, 1, 2, 3, 4]
     assert results[1]["problem"]["errors"][0]["field"] == "ucid"
+    (no_object,) = results[3]["problem"]["errors"]
+    assert no_object == {"field": "body", "message": "a disposition must be a JSON object, not text"}
     assert results[4]["id"] == results[0]["id"]
     assert results[4]["duplicate"] is True
     assert [one["ucid"] for one in await stored(services)] == [items[0]["ucid"], items[2]["ucid"]]  # type: ignore[index]
