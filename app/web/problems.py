@@ -68,9 +68,10 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     SQLAlchemyError: Problem(503, "database-unavailable", "The database does not answer"),
     Exception: Problem(500, "internal-error", "Something is wrong with Wrapup"),
 }
-_BY_STATUS = {problem.status: problem for problem in reversed(list(PROBLEMS.values()))} | {
-    405: Problem(405, "method-not-allowed", "This address does not take this method")
-}
+METHOD_NOT_ALLOWED = Problem(405, "method-not-allowed", "This address does not take this method")
+"""The one problem that comes of no error of ours."""
+
+_BY_STATUS = {problem.status: problem for problem in (METHOD_NOT_ALLOWED, *reversed(list(PROBLEMS.values())))}
 
 _LONG_DIGITS = 5  # of a Content-Length: 100,000 bytes are much
 

@@ -15,7 +15,7 @@ from app.domain.durations import parse_duration
 from app.domain.lifecycle import Cause, State
 from app.domain.replies import REMEDIES, Remedy
 from app.settings import Settings
-from app.web.problems import PROBLEMS
+from app.web.problems import METHOD_NOT_ALLOWED, PROBLEMS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -84,7 +84,8 @@ def test_every_outcome_that_is_tried_again_is_named() -> None:
 
 def test_every_problem_is_documented_as_it_is_answered() -> None:
     documented = {cells[0].strip("`"): (int(cells[1]), cells[2]) for cells in rows(API, "| `type`, after")}
-    problems = {problem.name: (problem.status, problem.title) for problem in PROBLEMS.values()}
+    every = (*PROBLEMS.values(), METHOD_NOT_ALLOWED)
+    problems = {problem.name: (problem.status, problem.title) for problem in every}
     assert documented == problems
 
 
