@@ -100,7 +100,8 @@ class Schedules:
     ) -> dict[str, Any]:
         """Queues a run for each time of a schedule from ``since`` to before ``until``, one after the other.
 
-        Each sees the world of its own time: ``24h`` is a day before that. Raises ``InvalidInput`` for too many.
+        Each sees the world of its own time: ``24h`` is a day before that. Raises ``InvalidInput`` for too many and for
+        none, and ``StateConflict`` if all of them were backfilled before.
         """
         async with self._engine.begin() as connection:
             row = await _lock(connection, name, caller)
@@ -115,9 +116,15 @@ class Schedules:
             if len(times) > MOST_BACKFILLED:
                 fault = f"from to to has more than {MOST_BACKFILLED} runs; fill a shorter time."
                 raise InvalidInput([Fault("from", fault)])
-            for time in times:
-                await rows.add_run(connection, row.id, time, RunState.QUEUED, kind="backfill")
-            what = f"{len(times)} runs, from {since.isoformat()} to {until.isoformat()}"
+            if not times:
+                raise InvalidInput([Fault("from", "from to to has no time of the schedule; fill a longer time.")])
+            added = [await rows.add_run(connection, row.id, time, RunState.QUEUED, kind="backfill") for time in times]
+            if not any(added):
+                raise StateConflict(
+                    f"All runs of the schedule {quoted(name)} in that window have been backfilled before. "
+                    "To do it once more, run it now."
+                )
+            what = f"{sum(added)} runs, from {since.isoformat()} to {until.isoformat()}"
             await _tell(connection, row, caller.actor, "schedule backfilled", f"{what}: {reason}" if reason else what)
             return await _whole(connection, row, now)
 

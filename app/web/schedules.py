@@ -190,7 +190,7 @@ async def run_schedule(name: Name, request: Request, services: Wired, caller: Op
     "/{name}/backfill",
     response_model=ScheduleWhole,
     openapi_extra=takes(BackfillIn),
-    responses=documented(*_BODY_ERRORS, NotFound),
+    responses=documented(*_BODY_ERRORS, NotFound, StateConflict),
 )
 async def backfill_schedule(name: Name, request: Request, services: Wired, caller: Operator) -> Response:
     """Run it for each of its times in a window that has passed, one after the other. To each of them `24h` is a day

@@ -162,9 +162,27 @@ async def test_a_backfill_runs_each_time_of_a_window_as_of_that_time(services: S
     oldest = (await services.replays.page(OPERATOR))[0][-1]
     first = datetime.fromisoformat(oldest.filter["from"])
     assert now - timedelta(hours=27) <= first <= now - timedelta(hours=26)
-    for since, until in ((now, now), (now, now + timedelta(hours=1)), (now - timedelta(days=30), now)):
+    for since, until in (
+        (now, now),
+        (now, now + timedelta(hours=1)),
+        (now - timedelta(days=30), now),
+        (now - timedelta(minutes=40), now - timedelta(minutes=20)),  # without a time of the schedule
+    ):
         with pytest.raises(InvalidInput):
             await services.schedules.backfill("hourly", since, until, OPERATOR)
+
+
+async def test_a_time_is_backfilled_once_and_only_what_is_added_is_told(services: Services) -> None:
+    await make(services)
+    await make_due(services, timedelta(hours=5))
+    now = datetime.now(UTC)
+    await services.schedules.backfill("hourly", now - timedelta(hours=2), now, OPERATOR)
+    with pytest.raises(StateConflict, match="backfilled before"):
+        await services.schedules.backfill("hourly", now - timedelta(hours=2), now, OPERATOR)
+    await services.schedules.backfill("hourly", now - timedelta(hours=3), now, OPERATOR)
+    assert await runs(services) == [("backfill", "queued", 1)] * 3
+    told = await ask(services, "SELECT reason FROM events WHERE action = 'schedule backfilled' ORDER BY id")
+    assert [row.reason.partition(",")[0] for row in told] == ["2 runs", "1 runs"]
 
 
 async def test_what_is_not_taken_any_more_is_refused_and_said(services: Services, settings: Settings) -> None:
