@@ -86,7 +86,7 @@ def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) 
     assert "\n" not in message
     for name in ("RETRY_DELAYS", "MAX_ATTEMPTS", "MAX_AGE", "RETENTION", "CALL_DEADLINE_SECONDS", "LOG_LEVEL"):
         assert f"WRAPUP_{name}: " in message
-    assert "'soon' is not a duration" in message
+    assert ": 'soon' is not a duration" in message
 
 
 @pytest.mark.parametrize("value", ["", ",", "5s,,15s", "0s", "5s,0ms"])
