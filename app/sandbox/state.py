@@ -133,7 +133,7 @@ class Account:
         """The call of that UCID and DID, or None when CloudAgent knows none."""
         call = self.calls.get(ucid)
         if call is not None:
-            return call if call.did in (None, did) else None
+            return call if did and call.did in (None, did) else None
         if self.strict_calls or not did or not (ucid.isascii() and ucid.isdigit()):
             return None
         if self.magic and ucid.startswith(magic.UNKNOWN_CALL):

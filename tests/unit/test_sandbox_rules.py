@@ -117,6 +117,12 @@ def test_a_disposition_during_the_call_is_queued_and_takes_effect_at_its_end(acc
     assert call.held.disposition == "Sale"
 
 
+def test_a_call_is_not_told_by_its_ucid_alone_also_when_it_was_met_before(account: Account) -> None:
+    assert v3(account)["status"] == " Success"
+    assert v3(account, did="")["details"] == f"Invalid ucid [{UCID}] or did ["
+    assert v3(account)["status"] == " Success"
+
+
 @pytest.mark.parametrize(
     ("formats", "accepted", "refused"),
     [
