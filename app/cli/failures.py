@@ -1,50 +1,81 @@
-"""A file of failures: the rows that could not be stored, each with the reason, to be mended and submitted again."""
+"""``wrapup failures``: what there is to mend, in groups of what one correction mends."""
 
 from __future__ import annotations
 
-import re
-from itertools import count
-from pathlib import Path
-from typing import TextIO
+from typing import Annotated, Any
+from uuid import UUID
 
-from app.cli.rows import Row, Rows
+import typer
 
-_OF_FAILURES = re.compile(r"\.failed(-[0-9]+)?$")
+from app.cli.filters import AccountNames, Causes
+from app.cli.options import AsJson, DataDir, Reason
+from app.cli.printing import cell, console, note, print_json, table
+from app.cli.session import run
+from app.services.keys import OPERATOR
+from app.storage.failures import Wanted
 
+failures = typer.Typer(help="What to mend, in groups: list, show, acknowledge, reopen.", no_args_is_help=True)
 
-class Failures:
-    """Writes the file; there is none without a failure."""
-
-    def __init__(self, path: Path | None, rows: Rows) -> None:
-        self._path = path  # None: they are not kept
-        self._rows = rows
-        self._file: TextIO | None = None
-
-    @property
-    def path(self) -> Path | None:
-        """Where they are, if there are any."""
-        return None if self._file is None else self._path
-
-    def add(self, row: Row, error: str, key: str | None) -> None:
-        """Keeps a row; ``key`` if it has to have the same idempotency key the next time."""
-        if self._path is None:
-            return
-        if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-            self._file.write(self._rows.head)
-        else:
-            self._file.write(self._rows.between)
-        self._file.write(self._rows.failure(row, error, key))
-
-    def close(self) -> None:
-        """Completes the file."""
-        if self._file is not None:
-            with self._file as file:
-                file.write(self._rows.tail)
+FailureId = Annotated[UUID, typer.Argument(metavar="ID", show_default=False)]
 
 
-def beside(path: Path) -> Path:
-    """A name for the failures of a file that nothing has yet: what somebody is mending is not overwritten."""
-    stem = _OF_FAILURES.sub("", path.stem)
-    names = (f"{stem}.failed{'' if number == 1 else f'-{number}'}{path.suffix}" for number in count(1))
-    return next(found for found in map(path.with_name, names) if not found.exists())
+@failures.command("list")
+def list_failures(
+    account: AccountNames = None,
+    cause: Causes = None,
+    acknowledged: Annotated[
+        bool | None, typer.Option("--acknowledged/--open", help="Only those that somebody knows, or nobody.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what there is to mend, and the accounts on hold: open ones first, and of these the largest."""
+    wanted = Wanted(accounts=account or (), causes=cause or (), acknowledged=acknowledged)
+    found = run(lambda services: services.failures.all(wanted, limit=limit), data_dir)
+    if as_json:
+        print_json({"items": found.failures, "total": found.total, "holds": found.holds})
+        return
+    rows = table("id", "failed", "since", "whose", "known to", "what to do")
+    for one in found.failures:
+        known = one["acknowledged_by"] if one["acknowledged"] else None
+        rows.add_row(*map(cell, (one["id"], one["count"], one["since"], one["owner"], known, one["hint"])))
+    for hold in found.holds:
+        about = (f"account {hold['account']}", f"{hold['waiting']} wait", hold["held_at"], hold["owner"])
+        rows.add_row(*map(cell, (*about, None, hold["hint"])))
+    console(wide=True).print(rows)
+    if found.total > len(found.failures):
+        note(f"There are {found.total} in all: give a higher --limit, or filter.")
+
+
+@failures.command()
+def show(failure_id: FailureId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show one. Its dispositions: `wrapup list --failure ID`."""
+    _show(run(lambda services: services.failures.get(failure_id, OPERATOR), data_dir), as_json)
+
+
+@failures.command()
+def acknowledge(
+    failure_id: FailureId,
+    said: Annotated[str | None, typer.Option("--note", help="What is known, for whoever looks next.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that it is known. It is open again when another disposition fails in the same way."""
+    _show(run(lambda services: services.failures.acknowledge(failure_id, OPERATOR, note=said), data_dir), as_json)
+
+
+@failures.command()
+def reopen(failure_id: FailureId, reason: Reason = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Take the acknowledgement back."""
+    _show(run(lambda services: services.failures.reopen(failure_id, OPERATOR, reason=reason), data_dir), as_json)
+
+
+def _show(failure: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(failure)
+        return
+    rows = table("", "")
+    for name, value in failure.items():
+        rows.add_row(name, cell(", ".join(value) if isinstance(value, list) else value))
+    console(wide=True).print(rows)

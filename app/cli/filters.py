@@ -19,7 +19,10 @@ Ucids = Annotated[list[str] | None, typer.Option("--ucid")]
 AgentIds = Annotated[list[str] | None, typer.Option("--agent-id")]
 Dids = Annotated[list[str] | None, typer.Option("--did")]
 Codes = Annotated[list[str] | None, typer.Option("--disposition", help="The outcome code.")]
+Sources = Annotated[list[str] | None, typer.Option("--source", help="The source that sent it.")]
 References = Annotated[list[str] | None, typer.Option("--reference", help="The CRM's own id.")]
+FailureIds = Annotated[list[str] | None, typer.Option("--failure", help="The id of one of `wrapup failures list`.")]
+Search = Annotated[str | None, typer.Option("--q", help="Words: an id, UCID, agent, DID, code, words of the reply.")]
 From = Annotated[
     str | None,
     typer.Option("--from", "--since", help="Accepted then or later: 24h ago, or 2026-11-25T10:30:00+05:30"),

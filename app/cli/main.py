@@ -29,6 +29,7 @@ _COMMANDS = {
     "replay": "replay:replay",
     "replays": "replay:replays",
     "schedules": "schedules:schedules",
+    "failures": "failures:failures",
     "stats": "stats:stats",
     "audit": "audit:audit",
     "accounts": "accounts:accounts",
@@ -56,7 +57,8 @@ def run(words: Sequence[str]) -> int:
     except typer.TyperException as error:
         return _told_usage(error)
     except InvalidInput as error:
-        complain(*_faults(error))
+        complain(_faults(error))
+        return 2
     except WrapupError as error:
         complain(str(error))
     except typer.Abort:
@@ -118,9 +120,10 @@ def _told_usage(error: typer.TyperException) -> int:
     return error.exit_code
 
 
-def _faults(error: InvalidInput) -> list[str]:
+def _faults(error: InvalidInput) -> str:
+    """All that is wrong, in one line."""
     lines = [
         fault.message if fault.message.startswith(fault.field) else f"{fault.field}: {fault.message}"
         for fault in error.faults
     ]
-    return lines if len(lines) == 1 else [f"{len(lines)} things are wrong.", *(f"  {line}" for line in lines)]
+    return "; ".join([*(line.removesuffix(".") for line in lines[:-1]), lines[-1]])

@@ -14,7 +14,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app.cli.filters import AccountNames, AgentIds, Causes, Codes, Dids, From, References, States, To, Ucids
+from app.cli.filters import (
+    AccountNames,
+    AgentIds,
+    Causes,
+    Codes,
+    Dids,
+    FailureIds,
+    From,
+    References,
+    Search,
+    Sources,
+    States,
+    To,
+    Ucids,
+)
 from app.cli.options import AsJson, AsJsonLines, DataDir, Reason
 from app.cli.printing import cell, complain, console, note, print_json, table
 from app.cli.session import run
@@ -29,7 +43,7 @@ _EVERY = 0.5  # seconds
 _CONDITION = re.compile(r"\bfilter\.\w+")
 _OPTIONS = {"rate_per_second": "--rate", "idempotency_key": "--key", "filter": "the filter"}
 
-replays = typer.Typer(help="Replays: list, show, cancel.", no_args_is_help=True)
+replays = typer.Typer(help="Replays: list, show, start, cancel.", no_args_is_help=True)
 
 ReplayId = Annotated[UUID, typer.Argument(metavar="ID", show_default=False)]
 
@@ -43,7 +57,10 @@ def replay(
     agent_id: AgentIds = None,
     did: Dids = None,
     disposition: Codes = None,
+    source: Sources = None,
     reference: References = None,
+    failure: FailureIds = None,
+    q: Search = None,
     since: From = None,
     until: To = None,
     action: Annotated[Action, typer.Option(help="What is done with each.")] = Action.RETRY,
@@ -57,6 +74,9 @@ def replay(
     stop_after: Annotated[int | None, typer.Option(help="Look at the share once so many have ended.")] = None,
     reason: Reason = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same one makes one replay.")] = None,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Only freeze what is counted; `wrapup replays start` begins.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until all have come to an end.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="The same, with a progress bar.")] = False,
@@ -76,7 +96,10 @@ def replay(
         "agent_id": agent_id,
         "did": did,
         "disposition": disposition,
+        "source": source,
         "reference": reference,
+        "failure": failure,
+        "q": q,
         "from": since,
         "to": until,
     }
@@ -90,6 +113,7 @@ def replay(
         "stop_share": stop_share,
         "stop_after": stop_after,
         "reason": reason,
+        "start": False if draft else None,
     }
     request = _request(fields)
 
@@ -98,7 +122,7 @@ def replay(
             _print_plan(await services.replays.plan(request.order), as_json)
             return 0
         made = (await services.replays.create(request, OPERATOR, idempotency_key=key)).replay
-        if not (wait or watch):
+        if draft or not (wait or watch):
             _print_started(summary(made), as_json)
             return 0
         return await _wait(services, made.id, watch, as_json)
@@ -164,6 +188,17 @@ def show(
 
 
 @replays.command()
+def start(replay_id: ReplayId, reason: Reason = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Start a draft: what is done is what was counted."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        return summary(await services.replays.start(replay_id, OPERATOR, reason=reason))
+
+    started = run(work, data_dir)
+    _print_started(started, as_json)
+
+
+@replays.command()
 def cancel(replay_id: ReplayId, reason: Reason = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """End a replay. What it has sent is sent."""
 
@@ -225,7 +260,10 @@ def _print_started(found: Mapping[str, Any], as_json: bool) -> None:
         print_json(found)
         return
     print(_line(found))
-    note(f"It goes on in the background: wrapup replays show {found['id']} --watch")
+    if found["state"] == ReplayState.DRAFT:
+        note(f"Nothing is sent until you start it: wrapup replays start {found['id']}")
+    else:
+        note(f"It goes on in the background: wrapup replays show {found['id']} --watch")
 
 
 def _print_plan(plan: Plan, as_json: bool) -> None:

@@ -18,11 +18,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from app.cli.bulk import Answer, Bulk, Fate, Take
 from app.cli.columns import Columns
-from app.cli.failures import Failures, beside
 from app.cli.feed import Feed
 from app.cli.printing import complain, note, print_json
 from app.cli.rows import Lines, Row, Rows, Unreadable
 from app.cli.rows_csv import CsvRows
+from app.cli.rows_failed import Failures, beside
 from app.cli.rows_json import JsonRows, NdjsonRows
 from app.cli.session import run
 from app.domain.disposition import parse_disposition

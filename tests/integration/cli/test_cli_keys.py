@@ -32,7 +32,7 @@ async def test_a_key_expires_when_it_is_told_to(wrapup):
 
 async def test_what_is_wrong_with_a_key_is_named_at_once(wrapup):
     ran = await wrapup("keys", "create", "crm", "--scope", "everything", "--account", "nobody")
-    assert (ran.status, ran.out) == (1, "")
+    assert (ran.status, ran.out) == (2, "")
     assert "everything" in ran.err
     assert "nobody" in ran.err
 

@@ -140,7 +140,7 @@ async def test_schedules_are_made_listed_paused_run_and_deleted(wrapup, account)
     assert (await wrapup("schedules", "delete", "mine", "--reason", "not needed")).status == 0
     assert (await wrapup("schedules", "show", "mine")).status == 1
     wrong = await wrapup("schedules", "create", "bad", "--cron", "99 * * * *", "--time-zone", "Mars")
-    assert wrong.status == 1
+    assert wrong.status == 2
     assert all(said in wrong.err for said in ("cron '99 * * * *'", "time_zone", "replay is missing"))
 
 
@@ -159,7 +159,57 @@ async def test_a_schedule_is_changed_in_what_is_given(wrapup, account):
     nothing = await wrapup("schedules", "change", "mine", "--reason", "none")
     assert (nothing.status, "nothing is to be changed" in nothing.err) == (2, True)
     wrong = await wrapup("schedules", "change", "mine", "--catch-up", "1s", "--replay", '{"filter": {}}')
-    assert wrong.status == 1
+    assert wrong.status == 2
     assert all(said in wrong.err for said in ("catch_up is '1s'", "replay.filter is empty"))
     assert (await wrapup("schedules", "change", "no-such", "--every", "1h")).status == 1
     assert (await wrapup("schedules", "show", "mine", "--json")).json["catch_up"] == "1h"
+
+
+async def test_a_draft_is_counted_and_begins_when_it_is_told_to(wrapup, fail, until, sandbox, scheduler):
+    ids = await fail()
+    drafted = await wrapup("replay", *FAILED, "--draft", "--json")
+    assert (drafted.status, drafted.json["state"], drafted.json["total"]) == (0, "draft", 2)
+    told = await wrapup("replay", *FAILED, "--draft", "--wait")
+    assert "Nothing is sent until you start it: wrapup replays start " in told.err
+    await fail(1, ucid="3000")  # too late for it
+    sandbox.account("acme", agents=["unknown1"])
+    started = await wrapup("replays", "start", drafted.json["id"], "--reason", "the agents are there now", "--json")
+    assert (started.status, started.json["state"], started.json["total"]) == (0, "running", 2)
+    for one in ids:
+        await until(one, "delivered")
+    again = await wrapup("replays", "start", drafted.json["id"])
+    assert again.status == 1
+    assert "is" in again.err
+
+
+async def test_a_group_of_failures_is_found_noted_and_corrected_as_on_its_page(wrapup, fail, until, sandbox, scheduler):
+    ids = await fail()
+    (other,) = await fail(1, ucid="2000", agent_id="unknown2")
+    listed = (await wrapup("failures", "list", "--account", "acme", "--cause", "invalid_agent", "--open", "--json")).json
+    assert (listed["total"], listed["holds"]) == (2, [])
+    largest, smallest = listed["items"]
+    assert (largest["value"], largest["count"], smallest["value"]) == ("unknown1", 2, "unknown2")
+    assert "Agent 'unknown1' does not exist" in (await wrapup("failures", "list")).out
+    assert "There are 2 in all" in (await wrapup("failures", "list", "--limit", "1")).err
+
+    known = await wrapup("failures", "acknowledge", largest["id"], "--note", "told the CRM's people", "--json")
+    assert (known.json["acknowledged"], known.json["acknowledged_by"]) == (True, "cli")
+    assert "told the CRM's people" in (await wrapup("failures", "show", largest["id"])).out
+    assert (await wrapup("failures", "list", "--acknowledged", "--json")).json["total"] == 1
+    opened = await wrapup("failures", "reopen", largest["id"], "--reason", "they say no", "--json")
+    assert opened.json["acknowledged"] is False
+
+    of_group = ("--failure", largest["id"])
+    assert {one["id"] for one in (await wrapup("list", *of_group, "--json")).lines} == {*ids}
+    assert [one["id"] for one in (await wrapup("list", "--q", "unknown2", "--json")).lines] == [other]
+    assert (await wrapup("list", "--source", "nobody", "--json")).lines == []
+    sandbox.account("acme", agents=["a17"])
+    mapped = ("--action", "resend", "--map", "agent_id:unknown1=a17", "--reason", "wrong map")
+    corrected = await wrapup("replay", *of_group, *mapped, "--rate", "50", "--wait")
+    assert "done: 2 of 2 arrived" in corrected.out
+    gone = await wrapup("failures", "show", largest["id"])
+    assert gone.status == 1
+    assert "There is no failure" in gone.err
+    wrong = await wrapup("list", "--failure", "x7")
+    assert wrong.status == 2
+    assert "--failure is 'x7'; it must be the id of a failure" in wrong.err

@@ -38,7 +38,7 @@ async def test_the_same_idempotency_key_is_the_same_disposition(wrapup, account)
 
 async def test_every_wrong_field_is_named_at_once(wrapup):
     ran = await wrapup("submit", "--account", "nobody", "--ucid", "1e15", "--callback-time", "tomorrow")
-    assert (ran.status, ran.out) == (1, "")
+    assert (ran.status, ran.out) == (2, "")
     for said in ("nobody", "ucid", "did is missing", "agent_id is missing", "disposition is missing", "tomorrow"):
         assert said in ran.err
 

@@ -34,7 +34,7 @@ async def test_a_password_comes_on_stdin(wrapup, services):
     assert (listed["name"], listed["role"], listed["has_password"]) == ("asha", "viewer", True)
     assert "asha" in (await wrapup("users", "list")).out
     short = await wrapup("users", "password", "asha", "--password-stdin", stdin="short\n")
-    assert (short.status, short.out) == (1, "")
+    assert (short.status, short.out) == (2, "")
     assert "has 5 characters" in short.err
 
 

@@ -71,11 +71,11 @@ async def test_what_was_given_up_says_after_what_in_words(pages: Pages) -> None:
 
 
 async def test_a_schedule_says_since_when_in_words(pages: Pages) -> None:
-    replay = {"filter": {"state": "failed", "from": "7d", "to": "2026-11-01T00:00:00Z"}}
+    replay = {"filter": {"state": "failed", "from": "7d", "to": "2099-11-01T00:00:00Z"}}
     await pages.services.schedules.create({"name": "nightly", "every": "1h", "replay": replay}, OPERATOR)
     said = text_of(await (await pages.user(Role.VIEWER)).get("/schedules/nightly"))
     assert "Since 7d before" in said
-    assert re.search(r"Before 01 Nov( 2026)?, 05:30", said)
+    assert re.search(r"Before 01 Nov 2099, 05:30", said)
 
 
 async def test_the_audit_trail_says_causes_in_plain_words(pages: Pages) -> None:
