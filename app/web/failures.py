@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -18,6 +18,7 @@ from app.storage.failures import Wanted
 from app.web import examples, exports
 from app.web.accounts import Why
 from app.web.auth import Operator, Reader, Wired
+from app.web.filters import no_other_parameters
 from app.web.models import read_model, takes
 from app.web.problems import documented
 from app.web.replies import JSONReply
@@ -89,6 +90,7 @@ COLUMNS = tuple(FailureOut.model_fields)
     "",
     response_model=FailureList,
     responses={200: {"content": exports.documented(examples.FAILURE)}, **documented(InvalidInput)},
+    dependencies=[Depends(no_other_parameters)],
 )
 async def list_failures(
     services: Wired,

@@ -11,7 +11,7 @@ from fastapi import Request
 from app.domain.errors import Fault, InvalidInput
 from app.domain.filters import CAUSES, FIELDS, LONGEST_WORD, Filter, parse_filter
 from app.domain.lifecycle import State
-from app.domain.refusals import quoted, refusal
+from app.domain.refusals import quoted, refusal, shortened
 from app.services.keys import Caller
 
 Rule = Callable[[str, str], object]
@@ -96,6 +96,19 @@ def read_query(request: Request, caller: Caller, rules: Mapping[str, Rule]) -> t
     if faults:
         raise InvalidInput(faults)
     return wanted, values
+
+
+def no_other_parameters(request: Request) -> None:
+    """Refuses a parameter that the route, whose own FastAPI reads, does not have: it may have been a condition."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    there_are = f"there are: {', '.join(known)}"
+    faults = [
+        Fault(shortened(name), f"{shortened(name)} is no parameter here; {there_are}.")
+        for name in dict.fromkeys(request.query_params)
+        if name not in known
+    ]
+    if faults:
+        raise InvalidInput(faults)
 
 
 def number(least: int, most: int) -> Rule:

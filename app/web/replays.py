@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field, WithJsonSchema
 from sqlalchemy import Row
 from starlette.responses import Response
@@ -38,7 +38,7 @@ from app.services.replays import Plan, read_request, summary
 from app.web import replay_examples
 from app.web.accounts import Why
 from app.web.auth import Operator, Reader, Wired
-from app.web.filters import SCHEMA
+from app.web.filters import SCHEMA, no_other_parameters
 from app.web.models import read_model, read_object, takes
 from app.web.problems import documented
 from app.web.replies import JSONReply
@@ -206,7 +206,10 @@ async def create_replay(request: Request, services: Wired, caller: Operator) -> 
     return JSONReply(summary(made.replay), 200 if made.duplicate else 202, headers)
 
 
-@router.get("", response_model=ReplayPage, responses=documented(InvalidInput))
+_NO_OTHERS = [Depends(no_other_parameters)]
+
+
+@router.get("", response_model=ReplayPage, responses=documented(InvalidInput), dependencies=_NO_OTHERS)
 async def list_replays(
     services: Wired, caller: Reader, cursor: Annotated[UUID | None, Query()] = None, limit: Limit = 100
 ) -> Response:
@@ -215,7 +218,12 @@ async def list_replays(
     return JSONReply({"items": [summary(one) for one in found], "next": following})
 
 
-@router.get("/{replay_id:uuid}", response_model=ReplayWhole, responses=documented(InvalidInput, NotFound))
+@router.get(
+    "/{replay_id:uuid}",
+    response_model=ReplayWhole,
+    responses=documented(InvalidInput, NotFound),
+    dependencies=_NO_OTHERS,
+)
 async def show_replay(
     replay_id: UUID,
     services: Wired,

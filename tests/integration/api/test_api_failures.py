@@ -67,3 +67,15 @@ async def test_a_failure_that_is_not_there_or_not_the_caller_s_is_not_found(api:
         assert (await bound.get(f"{URL}/{identity}")).status_code == 404
         assert (await bound.post(f"{URL}/{identity}/acknowledge")).status_code == 404
     assert (await bound.get(URL)).json()["total"] == 0
+
+
+async def test_a_parameter_that_there_is_not_is_refused_and_does_not_take_everything(crm: httpx.AsyncClient) -> None:
+    for url, names in (
+        ("/v1/failures", "account, cause, acknowledged, limit, format"),
+        ("/v1/replays", "cursor, limit"),
+        ("/v1/replays/01a21685-f274-7072-b049-cef7248b938c", "result, cursor, limit"),
+    ):
+        answer = await crm.get(url, params={"acount": "acme", "limit": 1})
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error == {"field": "acount", "message": f"acount is no parameter here; there are: {names}."}

@@ -185,7 +185,8 @@ async def test_a_draft_is_counted_and_begins_when_it_is_told_to(wrapup, fail, un
 async def test_a_group_of_failures_is_found_noted_and_corrected_as_on_its_page(wrapup, fail, until, sandbox, scheduler):
     ids = await fail()
     (other,) = await fail(1, ucid="2000", agent_id="unknown2")
-    listed = (await wrapup("failures", "list", "--account", "acme", "--cause", "invalid_agent", "--open", "--json")).json
+    conditions = ("--account", "acme", "--cause", "invalid_agent", "--open")
+    listed = (await wrapup("failures", "list", *conditions, "--json")).json
     assert (listed["total"], listed["holds"]) == (2, [])
     largest, smallest = listed["items"]
     assert (largest["value"], largest["count"], smallest["value"]) == ("unknown1", 2, "unknown2")
