@@ -180,24 +180,31 @@ class Pump:
             )
 
     async def _deliver(self, delivery: Delivery, start_by: float) -> None:
+        answered = False
         try:
             ended = await self._call(delivery, start_by)
+            verdict = ended.verdict
+            if answered := verdict.certainty is Certainty.ANSWERED:
+                self._free(delivery)  # another call may be made while this one is being recorded
+            log.info(
+                "attempt ended",
+                disposition=str(delivery.disposition_id),
+                account=delivery.customer,
+                attempt=delivery.attempt_number,
+                outcome=verdict.outcome.value,
+                http_status=verdict.http_status,
+                latency_ms=verdict.latency_ms,
+            )
+            await self._record.add(ended)
         finally:
-            # Another call may be made while this one is being recorded.
-            self._slots.give_back(delivery.account_id)
-            self._freed.set()
-            self._woken.set()
-        verdict = ended.verdict
-        log.info(
-            "attempt ended",
-            disposition=str(delivery.disposition_id),
-            account=delivery.customer,
-            attempt=delivery.attempt_number,
-            outcome=verdict.outcome.value,
-            http_status=verdict.http_status,
-            latency_ms=verdict.latency_ms,
-        )
-        await self._record.add(ended)
+            if not answered:
+                # Not before it is on record: by then its account may be in doubt, and no others follow it.
+                self._free(delivery)
+
+    def _free(self, delivery: Delivery) -> None:
+        self._slots.give_back(delivery.account_id)
+        self._freed.set()
+        self._woken.set()
 
     async def _call(self, delivery: Delivery, start_by: float) -> Ended:
         """The one call of this attempt. Whatever goes wrong is its outcome: an attempt that is made is recorded."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 import redis
-from deliveries import CUSTOMER, UCID, ask, ms, open_account, post, pumping, settle, show, ucid, until
+from deliveries import CUSTOMER, UCID, ask, ms, open_account, post, pumping, settle, show, somebody_waits, ucid, until
 from sqlalchemy import text
 
 from app.broker import QUEUE
@@ -244,3 +244,30 @@ async def test_what_waits_to_be_recorded_keeps_no_slot_but_is_bounded(
     attempts = await ask(services, "SELECT started_at, finished_at FROM attempts")
     open_at_once = [sum(b.started_at <= a.started_at < b.finished_at for b in attempts) for a in attempts]
     assert max(open_at_once) == 2 + 3, "as many may wait to be recorded as may be in flight"
+
+
+async def test_what_got_no_answer_keeps_its_slot_until_that_is_on_record(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    """It may put the account in doubt: until then others would follow it, for another deadline."""
+    await open_account(services, sandbox, "stuck")
+    sandbox.misbehave("stuck", mix="hang=100")
+    for number in range(30):
+        await post(services, ucid(number), account="stuck")
+    for statement in RECORDS_WAIT.split(";\n"):
+        await ask(services, statement)
+    async with services.engine.connect() as slow:
+        await slow.execute(text("SELECT pg_advisory_lock(1)"))
+        limits = {"calls_in_flight": 10, "call_deadline_seconds": 0.3}
+        async with pumping(settings.model_copy(update=limits)) as deliverer:
+            await sandbox.arrivals(8)  # all but what is kept for others
+            await somebody_waits(services)
+            await post(services)
+            deliverer.pump.wake()
+            await sandbox.arrivals(8 + 1)  # there was a claim, and it brought none of the other account
+            sent = "SELECT FROM attempts JOIN accounts ON accounts.id = account_id WHERE customer = 'stuck'"
+            stuck = await ask(services, sent)
+            await slow.execute(text("SELECT pg_advisory_unlock(1)"))
+            await services.accounts.hold("stuck", actor="test")
+            await settle(services, deliverer)
+    assert len(stuck) == 8
