@@ -13,7 +13,11 @@ from app.domain.lane import LEARNED_DOUBLES_IN, MEANINGLESS, Doubt, Lane
 RECENT_SECONDS = 10
 """Over how long the rate of what was sent lately is smoothed."""
 
-_DOUBLINGS = f"extract(epoch FROM statement_timestamp() - learned_at) / {LEARNED_DOUBLES_IN.total_seconds()}"
+# No time has passed since what lies ahead: the database's clock was set back. Else a power of those hours is no number
+# any more, and each claim fails, for whichever account.
+_DOUBLINGS = f"""
+    extract(epoch FROM statement_timestamp() - least(learned_at, statement_timestamp()))
+        / {LEARNED_DOUBLES_IN.total_seconds()}"""
 _CLIMBED = f"learned_rate * power(2, least(60, {_DOUBLINGS}))"
 
 LEARNED = f"CASE WHEN {_CLIMBED} < {MEANINGLESS} THEN {_CLIMBED} END"
@@ -22,10 +26,11 @@ LEARNED = f"CASE WHEN {_CLIMBED} < {MEANINGLESS} THEN {_CLIMBED} END"
 PACE = f"least(rate_per_second, {LEARNED})"
 """Calls a second that an account may be sent. NULL is no limit, and no limit to ``least``."""
 
-# What was sent lately fades with time, down to nothing: so that no product of small numbers underflows.
+# What was sent lately fades with time, down to nothing: so that no product of small numbers underflows. It never grows.
 RECENT = f"""
     CASE WHEN recent > 0.01 AND served_at > statement_timestamp() - interval '5 minutes'
-         THEN recent * exp(-extract(epoch FROM statement_timestamp() - served_at)::float8 / {RECENT_SECONDS})
+         THEN recent * exp(-extract(epoch FROM statement_timestamp() - least(served_at, statement_timestamp()))::float8
+                           / {RECENT_SECONDS})
          ELSE 0 END"""
 
 _LOCK = text(f"""

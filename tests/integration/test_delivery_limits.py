@@ -168,6 +168,25 @@ async def test_no_pace_is_so_slow_that_it_stops_all_others(
         await until(lambda: ask(services, "SELECT FROM dispositions WHERE id = :id AND state = 'delivered'", id=other))
 
 
+async def test_a_clock_that_is_set_back_stops_no_account(
+    services: Services, settings: Settings, sandbox: Sandbox
+) -> None:
+    """What a lane remembers lies ahead then. A power of that time would be no number, and claiming fail for all."""
+    await open_account(services, sandbox, "slowed")
+    await ask(
+        services,
+        "UPDATE lanes SET recent = 5, served_at = now() + interval '1 day',"
+        " learned_rate = 100, learned_at = now() + interval '1 day'"
+        " WHERE account_id = (SELECT id FROM accounts WHERE customer = 'slowed')",
+    )
+    await post(services, ucid(1), account="slowed")
+    await post(services, ucid(2))
+    async with pumping(settings) as deliverer:
+        await settle(services, deliverer)
+    assert sorted(request.ucid for request in sandbox.log) == [ucid(1), ucid(2)]
+    assert (await ask(services, "SELECT max(recent) AS most FROM lanes"))[0].most <= 6
+
+
 async def test_a_small_account_does_not_wait_behind_a_large_one(
     services: Services, settings: Settings, sandbox: Sandbox
 ) -> None:
