@@ -41,6 +41,12 @@ def _parse_networks(text: object) -> list[Network]:
     return [ip_network(str(part).strip()) for part in parts if str(part).strip()]
 
 
+def _enough_to_run(duration: timedelta) -> timedelta:
+    if duration < timedelta(milliseconds=100):
+        raise ValueError("must be 100ms or more: no process is sure to run more often than that")
+    return duration
+
+
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than nothing")
@@ -48,6 +54,7 @@ def _positive(value: timedelta) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
+Leeway = Annotated[Duration, AfterValidator(_enough_to_run)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 Networks = Annotated[list[Network], NoDecode, BeforeValidator(_parse_networks)]
 Durations = Annotated[list[timedelta], NoDecode, BeforeValidator(_parse_durations)]
@@ -67,12 +74,12 @@ class Settings(BaseSettings):
     valkey_binary: Path | None = None
 
     # Calling CloudAgent.
-    call_deadline_seconds: float = Field(default=10, gt=0, le=120)
+    call_deadline_seconds: float = Field(default=10, ge=0.1, le=120)
     calls_in_flight: int = Field(default=200, ge=1, le=5000)
     allow_private_addresses: bool = False
     allow_loopback_addresses: bool = True
-    watchdog: Duration = timedelta(seconds=5)
-    lease_margin: Duration = timedelta(seconds=5)
+    watchdog: Leeway = timedelta(seconds=5)
+    lease_margin: Leeway = timedelta(seconds=5)
 
     # Trying again.
     retry_delays: Durations = _parse_durations("5s,15s,1m,5m,15m,1h,2h,4h,8h")

@@ -138,3 +138,12 @@ def test_secrets_are_split_and_do_not_show(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.require_secret_keys() == ["first", "second"]
     assert "hunter2" not in repr(settings)
     assert "first" not in repr(settings)
+
+
+def test_times_in_which_nothing_can_be_done_are_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("WATCHDOG", "1ms"), ("LEASE_MARGIN", "99ms"), ("CALL_DEADLINE_SECONDS", "1e-300")):
+        monkeypatch.setenv(f"WRAPUP_{name}", value)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+    for name in ("WATCHDOG", "LEASE_MARGIN", "CALL_DEADLINE_SECONDS"):
+        assert f"WRAPUP_{name}" in str(refused.value)
