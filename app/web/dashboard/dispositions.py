@@ -289,8 +289,8 @@ def _event(event: Mapping[str, Any]) -> Step:
 
 
 def _local(text: str, zone: ZoneInfo) -> str:
-    """A moment as a browser's field has it; nothing for what is no moment."""
+    """A moment as a browser's field has it; nothing for what is no moment, or beyond the calendar in that zone."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%dT%H:%M}"
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""

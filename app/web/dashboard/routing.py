@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.domain.errors import Fault, InvalidInput, NotAuthenticated, NotFound, RateLimited, WrapupError
+from app.domain.errors import Fault, InvalidInput, NotAllowed, NotAuthenticated, NotFound, RateLimited, WrapupError
 from app.storage.engine import DATABASE_TROUBLE
 from app.web.dashboard.rendering import render
 from app.web.faults import faults_of
@@ -64,6 +64,8 @@ def _page_of(request: Request, error: Exception) -> Response:
     elif isinstance(error, WrapupError):
         problem = problem_of(error)
         title, said, status = problem.title, str(error), problem.status
+        if isinstance(error, NotAllowed):
+            title = "That is not allowed here"  # the API speaks of keys; people have none
     else:
         log.error("a page broke", method=request.method, path=request.url.path, exc_info=error)
         title, said, status = "Something is wrong with Wrapup", "It is in Wrapup's log. Nothing was changed.", 500

@@ -6,6 +6,7 @@ import asyncio
 import html
 import re
 
+import pytest
 from visitors import Pages, text_of
 
 from app.services.users import Role
@@ -23,3 +24,11 @@ async def test_what_is_seldom_among_much_is_looked_for_a_stretch_at_a_time_and_t
     answer = await visitor.get(html.unescape(onward[1]))
     assert "Nothing matches." in text_of(answer)
     assert "Look further back" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["from", "to"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59"])
+async def test_a_time_that_no_calendar_has_is_refused_with_what_is_wrong(pages: Pages, name: str, moment: str) -> None:
+    answer = await (await pages.user(Role.VIEWER)).get(f"/dispositions?{name}={moment}")
+    assert answer.status_code == 422
+    assert "is not in the years 2000 to 2100" in text_of(answer)

@@ -186,4 +186,5 @@ async def test_no_form_is_taken_without_the_token_of_its_session_or_from_another
         tokens = [{"other": "field"}, {"form_token": ""}, {"form_token": theirs}] if needed else []
         wrong = [await admin.post(address, {**form, **token}) for token in tokens]
         assert {answer.status_code for answer in foreign + wrong} == {403}, path
+        assert all("That is not allowed here" in answer.text for answer in foreign + wrong), path
     assert everything(pages) == before
